@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+# Entry points; each one is the script of its name. "make help" lists them.
+
+SHELL := /bin/bash
+vars := KDIR ARCH ACCEL JOBS V O FORCE
+export $(vars)
+
+.PHONY: help run test bench tree stock refresh series check bisect fetch deps clean distclean
+.NOTPARALLEL:
+.SILENT:
+
+help:
+	echo 'Targets'
+	echo '  run        build, boot, hand typed memory over by kexec, print the result'
+	echo '  test       everything that must hold; ends with "N passed, N failed"'
+	echo '  bench      instruction counts, stock and patched'
+	echo '  tree       the patched source as a git tree; prints its folder'
+	echo '  stock      the same without the series'
+	echo '  refresh    write patches/ and the new files from the commits in that tree'
+	echo '  series     the mail-ready patches; prints their folder'
+	echo '  check      checkpatch, kernel-doc, sparse, and the repository itself'
+	echo '  bisect     build after every patch, new options on and off'
+	echo '  fetch      download the kernel source and check it'
+	echo '  deps       install what the other targets need'
+	echo '  clean      remove what was built; distclean: the downloads as well'
+	echo
+	echo 'Variables'
+	echo '  KDIR=path            a kernel tree of your own as the base; only read'
+	echo '  ARCH=x86_64|arm64    default x86_64'
+	echo '  ACCEL=auto|kvm|tcg   for QEMU, default auto'
+	echo '  JOBS=n               parallel jobs, default: the number of CPUs'
+	echo '  V=0|1                V=1: progress also where stderr is no terminal'
+	echo '  O=folder             where everything is built, default build'
+	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
+
+# A wrong value stops here, in one line, whatever the target.
+ifneq ($(filter-out help,$(or $(MAKECMDGOALS),help)),)
+given := $(foreach v,$(vars),$(if $(filter-out undefined,$(origin $v)),$v='$($v)'))
+wrong := $(shell $(given) top='$(CURDIR)' bash -c '. scripts/lib.sh' wrong 2>&1)
+ifneq ($(wrong),)
+$(error $(subst wrong: ,,$(wrong)))
+endif
+endif
+
+run test bench tree refresh series check bisect fetch:
+	exec scripts/$@
+
+stock:
+	exec scripts/tree --stock
+
+deps:
+	exec scripts/deps tree build run check $(if $(filter arm64,$(ARCH)),arm64)
+
+clean:
+	exec scripts/clean
+
+distclean:
+	exec scripts/clean --all

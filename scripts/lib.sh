@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Shared by the scripts, which set $top first: the variables that a user may
+# set, with their defaults and checks, and one way to report.
+
+# Progress goes to stderr, and only to somebody who watches; V=1 insists.
+say() { if [ -t 2 ] || [ "${V:-0}" = 1 ]; then echo "$*" >&2; fi; }
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+# What must not leak in from the caller: the state of an outer make (whose O=,
+# V= and ARCH= would become the kernel's) or git, personal git settings, and a
+# locale that sorts differently. Ownership of what lies in O and KDIR is the
+# user's business, not git's.
+shopt -s inherit_errexit
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS KBUILD_OUTPUT
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR \
+	GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_PREFIX CDPATH
+export LC_ALL=C GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+
+V=${V:-0}
+case $V in
+0 | 1) ;;
+*) die "V=$V: give 0 or 1" ;;
+esac
+
+ARCH=${ARCH:-x86_64}
+case $ARCH in
+x86_64) machine=x86_64 cross=x86_64-linux-gnu- ;;
+arm64)  machine=aarch64 cross=aarch64-linux-gnu- ;;
+*)      die "ARCH=$ARCH is not supported: give x86_64 or arm64" ;;
+esac
+[ "$machine" != "$(uname -m)" ] || cross=
+cross=${CROSS_COMPILE:-$cross}
+
+ACCEL=${ACCEL:-auto}
+case $ACCEL in
+auto | kvm | tcg) ;;
+*) die "ACCEL=$ACCEL is not known: give auto, kvm or tcg" ;;
+esac
+
+JOBS=${JOBS:-$(nproc)}
+case $JOBS in
+'' | *[!0-9]* | 0*) die "JOBS=$JOBS: give a number of parallel jobs, 1 or more" ;;
+esac
+
+O=${O:-$top/build}
+case $O in
+*[[:space:]:]*) die "O=$O: kbuild takes no path with a blank or a colon" ;;
+esac
+O=$(realpath -m "$O")
+case $O:$top/ in
+/:* | *:"$O"/*) die "O=$O would build over the repository: give a folder of its own" ;;
+esac
+[ ! -e "$O" ] || [ -d "$O" ] || die "O=$O is not a folder"
+
+# A kernel tree of the user's own has a build folder of its own, so that one
+# can go to and fro.
+KDIR=${KDIR:-}
+if [ -n "$KDIR" ]; then
+	[ -d "$KDIR" ] || die "KDIR=$KDIR is not a folder"
+	KDIR=$(realpath "$KDIR")
+	for f in Makefile Kbuild Kconfig MAINTAINERS include/linux mm; do
+		[ -e "$KDIR/$f" ] || die "KDIR=$KDIR is not a kernel source tree: $f is missing"
+	done
+	sub=kdir-$(printf %s "$KDIR" | sha256sum | cut -c 1-8)
+	case $O in
+	*/"$sub") ;;
+	"$KDIR" | "$KDIR"/*) die "O=$O lies in KDIR, where nothing is written: give another folder" ;;
+	*) O=$O/$sub ;;
+	esac
+fi
+
+export V ARCH ACCEL JOBS O KDIR
+
+# TREE=path: a scratch tree that the user looks after (branches base, series).
+# shellcheck disable=SC2034
+tree=${TREE:-$O/tree} stock=${STOCK:-$O/stock}
+
+# The build folder, marked: backups skip it, and "make clean" trusts only the mark.
+make_build_folder() {
+	if [ ! -e "$O" ] || [ -z "$(ls -A "$O")" ]; then
+		mkdir -p "$O" || die "cannot make the build folder $O"
+		echo "Signature: 8a477f597d28d172789f06886806bc55" >"$O/CACHEDIR.TAG"
+	fi
+}
+
+# The series as lines "P patch" and "F new-file", the latter after its patch.
+read_series() {
+	local line
+	[ -f "$top/patches/series" ] || return 0
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in
+		'' | '#'*) ;;
+		[[:blank:]]*)
+			line=${line#"${line%%[![:blank:]]*}"}
+			[ -z "$line" ] || echo "F $line" ;;
+		*)	echo "P $line" ;;
+		esac
+	done <"$top/patches/series"
+}
+
+# kmake SOURCE BUILD ARGS...: the kernel's make for ARCH, without a "+" in the release.
+kmake() {
+	local src=$1 dir=$2
+	shift 2
+	make -C "$src" O="$dir" ARCH="$ARCH" CROSS_COMPILE="$cross" LOCALVERSION= "$@"
+}
+
+# One number for BASE-COMMIT and everything that the series is made of.
+series_hash() {
+	local line name lines
+	mapfile -t lines < <(read_series)
+	{
+		echo "$1" "${lines[@]+"${lines[@]}"}"
+		for line in ${lines[0]+"${lines[@]}"}; do
+			name=${line#* }
+			case $line in P*) name=patches/$name ;; esac
+			[ -f "$top/$name" ] || die "patches/series has $name, which does not exist"
+			stat -c "%A %s" "$top/$name"
+			cat "$top/$name"
+		done
+	} | sha256sum | cut -d ' ' -f 1
+}
