@@ -38,10 +38,18 @@ module_param(order, uint, 0);
 MODULE_PARM_DESC(order, "their order; of order 0 every second page is taken");
 
 /*
- * pagetable_pte_ctor() compares the mm with this one, which is not exported. No
- * mm that a module has is that one, so any other will do.
+ * Inline functions for page tables mention these two, which are not exported:
+ * to tell page tables of the kernel from others. There are only others here, for
+ * which it is enough that both exist.
  */
 struct mm_struct init_mm;
+
+#ifdef CONFIG_ASYNC_KERNEL_PGTABLE_FREE
+void pagetable_free_kernel(struct ptdesc *pt)
+{
+	__pagetable_free(pt);
+}
+#endif
 
 static struct page *one_page;
 static void *many[OPS];

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_KHO_MEMDESC_H
+#define _LINUX_KHO_MEMDESC_H
+
+#include <linux/alloc_tag.h>
+#include <linux/err.h>
+#include <linux/kho/abi/memdesc.h>
+#include <linux/memdesc.h>
+#include <linux/types.h>
+
+struct folio;
+struct kho_vmalloc;
+struct page;
+
+/**
+ * DOC: Typed kexec handover
+ *
+ * Each allocator has a triple of functions here that mirrors its alloc and
+ * free functions. What preserve() recorded comes back from restore() in the
+ * state in which the allocator had returned it, and the allocator's ordinary
+ * free function gets rid of it:
+ *
+ * =======================  =========================  ======================
+ * allocate / free          preserve / unpreserve      restore
+ * =======================  =========================  ======================
+ * folio_alloc()            kho_folio_preserve()       kho_folio_restore()
+ * folio_put()              kho_folio_unpreserve()
+ * alloc_pages()            kho_pages_preserve()       kho_pages_restore()
+ * __free_pages()           kho_pages_unpreserve()
+ * alloc_pages_exact()      kho_pages_exact_preserve() kho_pages_exact_restore()
+ * free_pages_exact()       kho_pages_exact_unpreserve()
+ * vmalloc(), kvmalloc()    kho_vmalloc_preserve()     kho_vmalloc_restore()
+ * vfree(), kvfree()        kho_vmalloc_unpreserve()
+ * =======================  =========================  ======================
+ *
+ * A failed call changes nothing and can be repeated. The preserve functions
+ * return 0 and the restore functions return the object, or one of
+ *
+ * %-EINVAL
+ *	the memory is recognisably of another type or order than the call is
+ *	for, or its address or size is not aligned
+ * %-EEXIST
+ *	it is already preserved, or overlaps something that is
+ * %-ENOENT
+ *	restore: nothing is preserved there, or it was already restored
+ * %-ENOMEM
+ *	there was no memory for the metadata
+ * %-EOPNOTSUPP
+ *	KHO is off, or memory of this kind cannot be handed over: memory in a
+ *	scratch or CMA area, of a device or of a page pool, memory that was hot
+ *	added, or a type which the wire format that this kernel was told to
+ *	write does not have
+ *
+ * Preserved memory is still used and freed by its owner; who frees it must
+ * unpreserve it first. The memory and its contents are handed over as they are
+ * at the time of the kexec.
+ *
+ * What cannot be told apart: a folio of order 0 and a page from alloc_page()
+ * are the same to the memory manager, and either preserve function takes
+ * either; what was recorded decides how it is restored. A block of pages that
+ * is not compound has no order of its own, there the caller's word counts.
+ */
+
+#ifdef CONFIG_KEXEC_HANDOVER
+
+int kho_preserve_page_desc(struct page *page, unsigned int order,
+			   enum kho_memdesc type);
+void kho_unpreserve_page_desc(struct page *page, unsigned int order,
+			      enum kho_memdesc type);
+struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
+
+int kho_folio_preserve(struct folio *folio);
+void kho_folio_unpreserve(struct folio *folio);
+struct folio *kho_folio_restore_noprof(phys_addr_t phys);
+
+int kho_pages_preserve(struct page *page, unsigned int order);
+void kho_pages_unpreserve(struct page *page, unsigned int order);
+struct page *kho_pages_restore_noprof(phys_addr_t phys, unsigned int order);
+
+int kho_pages_exact_preserve(const void *virt, size_t size);
+void kho_pages_exact_unpreserve(const void *virt, size_t size);
+void *kho_pages_exact_restore_noprof(phys_addr_t phys, size_t size);
+
+int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser);
+void kho_vmalloc_unpreserve(struct kho_vmalloc *ser);
+void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser);
+
+#else /* CONFIG_KEXEC_HANDOVER */
+
+static inline int kho_preserve_page_desc(struct page *page, unsigned int order,
+					 enum kho_memdesc type)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_unpreserve_page_desc(struct page *page,
+					    unsigned int order,
+					    enum kho_memdesc type) { }
+
+static inline struct page *kho_restore_page_desc_noprof(phys_addr_t phys,
+							memdesc_t desc)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_folio_preserve(struct folio *folio)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_folio_unpreserve(struct folio *folio) { }
+
+static inline struct folio *kho_folio_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_pages_preserve(struct page *page, unsigned int order)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_pages_unpreserve(struct page *page,
+					unsigned int order) { }
+
+static inline struct page *kho_pages_restore_noprof(phys_addr_t phys,
+						    unsigned int order)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_pages_exact_preserve(const void *virt, size_t size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_pages_exact_unpreserve(const void *virt, size_t size) { }
+
+static inline void *kho_pages_exact_restore_noprof(phys_addr_t phys,
+						   size_t size)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_vmalloc_unpreserve(struct kho_vmalloc *ser) { }
+
+static inline void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+#endif /* CONFIG_KEXEC_HANDOVER */
+
+/* Restored memory is charged to who restores it, like allocated memory. */
+#define kho_restore_page_desc(...) \
+	alloc_hooks(kho_restore_page_desc_noprof(__VA_ARGS__))
+#define kho_folio_restore(...) \
+	alloc_hooks(kho_folio_restore_noprof(__VA_ARGS__))
+#define kho_pages_restore(...) \
+	alloc_hooks(kho_pages_restore_noprof(__VA_ARGS__))
+#define kho_pages_exact_restore(...) \
+	alloc_hooks(kho_pages_exact_restore_noprof(__VA_ARGS__))
+#define kho_vmalloc_restore(...) \
+	alloc_hooks(kho_vmalloc_restore_noprof(__VA_ARGS__))
+
+#endif /* _LINUX_KHO_MEMDESC_H */

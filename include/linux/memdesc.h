@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Memory descriptors: memory is allocated together with the typed descriptor
+ * that manages it, and freed by that type.
+ *
+ * See Documentation/mm/memdesc.rst.
+ */
+#ifndef _LINUX_MEMDESC_H
+#define _LINUX_MEMDESC_H
+
+#include <linux/gfp.h>
+#include <linux/mm_types.h>
+#include <linux/mmdebug.h>
+
+struct ioptdesc;
+struct netmem_desc;
+struct slab;
+
+/**
+ * enum memdesc_type - What kind of descriptor manages an allocation
+ * @MEMDESC_PAGES: none; bare pages as alloc_pages() returns them
+ * @MEMDESC_FOLIO: &struct folio
+ * @MEMDESC_SLAB: &struct slab
+ * @MEMDESC_LARGE_KMALLOC: none; kmalloc() memory too large for a slab
+ * @MEMDESC_PTDESC: &struct ptdesc, CPU page tables
+ * @MEMDESC_IOPTDESC: &struct ioptdesc, IOMMU page tables
+ * @MEMDESC_NETMEM: &struct netmem_desc, page_pool memory
+ * @NR_MEMDESC_TYPES: how many types there are
+ *
+ * The values are internal to one running kernel. They are not an ABI.
+ */
+enum memdesc_type {
+	MEMDESC_PAGES,
+	MEMDESC_FOLIO,
+	MEMDESC_SLAB,
+	MEMDESC_LARGE_KMALLOC,
+	MEMDESC_PTDESC,
+	MEMDESC_IOPTDESC,
+	MEMDESC_NETMEM,
+	NR_MEMDESC_TYPES
+};
+
+#define MEMDESC_TYPE_BITS	4
+#define MEMDESC_TYPE_MASK	((1UL << MEMDESC_TYPE_BITS) - 1)
+
+/*
+ * Every descriptor overlays struct page, so the low bits of its address are
+ * free for the type only where struct page is aligned to two 8-byte words.
+ */
+#if defined(CONFIG_64BIT) && defined(CONFIG_HAVE_ALIGNED_STRUCT_PAGE)
+#define MEMDESC_TYPE_IN_POINTER	1
+#endif
+
+/*
+ * memdesc_t: a descriptor together with its type. Opaque and passed by value,
+ * made by MEMDESC_TYPE_FOLIO() and its like or by page_memdesc(), read by
+ * memdesc_type() and memdesc_ptr().
+ */
+typedef struct {
+#ifdef MEMDESC_TYPE_IN_POINTER
+	unsigned long v;
+#else
+	void *desc;
+	enum memdesc_type type;
+#endif
+} memdesc_t;
+
+static __always_inline memdesc_t __memdesc(const void *desc,
+					   enum memdesc_type type)
+{
+#ifdef MEMDESC_TYPE_IN_POINTER
+	VM_WARN_ON_ONCE((unsigned long)desc & MEMDESC_TYPE_MASK);
+	return (memdesc_t){ .v = (unsigned long)desc | type };
+#else
+	return (memdesc_t){ .desc = (void *)desc, .type = type };
+#endif
+}
+
+/**
+ * memdesc_type - The type of a descriptor
+ * @md: the descriptor
+ *
+ * Context: Any context.
+ * Return: The type that @md was made with.
+ */
+static __always_inline enum memdesc_type memdesc_type(memdesc_t md)
+{
+#ifdef MEMDESC_TYPE_IN_POINTER
+	return md.v & MEMDESC_TYPE_MASK;
+#else
+	return md.type;
+#endif
+}
+
+/**
+ * memdesc_ptr - The address of a descriptor
+ * @md: the descriptor
+ *
+ * The caller converts it to the C type that belongs to memdesc_type(@md). It
+ * is a &struct page for the two types that have no descriptor.
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline void *memdesc_ptr(memdesc_t md)
+{
+#ifdef MEMDESC_TYPE_IN_POINTER
+	return (void *)(md.v & ~MEMDESC_TYPE_MASK);
+#else
+	return md.desc;
+#endif
+}
+
+const char *memdesc_type_name(enum memdesc_type type);
+
+/*
+ * @p if it is a @T or the literal NULL. Anything but these and void * has no
+ * association in the outer and the innermost selection. A void * that is not
+ * NULL has none in the middle one: only a null pointer constant takes the
+ * other operand's type.
+ */
+#define __memdesc_ptr_check(T, p...)					\
+	_Generic((p), typeof(T) : (p),					\
+		 void * : _Generic(true ?				\
+				   _Generic((p), void * : (p),		\
+					    typeof(T) : NULL) :		\
+				   (typeof(T))NULL,			\
+				   typeof(T) : (p)))
+
+/**
+ * DOC: Making a memdesc_t
+ *
+ * There is one macro for each type, and each accepts only a (non-const)
+ * pointer to that type's C structure or the literal ``NULL``; whatever else is
+ * given, a ``void *`` included, does not compile. ``NULL`` stands for a
+ * descriptor that overlays &struct page and exists only once the pages do.
+ *
+ * ====================================  ========================
+ * ``MEMDESC_TYPE_PAGES(page)``          ``struct page *``
+ * ``MEMDESC_TYPE_FOLIO(folio)``         ``struct folio *``
+ * ``MEMDESC_TYPE_SLAB(slab)``           ``struct slab *``
+ * ``MEMDESC_TYPE_LARGE_KMALLOC(page)``  ``struct page *``
+ * ``MEMDESC_TYPE_PTDESC(ptdesc)``       ``struct ptdesc *``
+ * ``MEMDESC_TYPE_IOPTDESC(iopt)``       ``struct ioptdesc *``
+ * ``MEMDESC_TYPE_NETMEM(nmdesc)``       ``struct netmem_desc *``
+ * ====================================  ========================
+ */
+#define MEMDESC_TYPE_PAGES(p)						\
+	__memdesc(__memdesc_ptr_check(struct page *, p), MEMDESC_PAGES)
+#define MEMDESC_TYPE_FOLIO(p)						\
+	__memdesc(__memdesc_ptr_check(struct folio *, p), MEMDESC_FOLIO)
+#define MEMDESC_TYPE_SLAB(p)						\
+	__memdesc(__memdesc_ptr_check(struct slab *, p), MEMDESC_SLAB)
+#define MEMDESC_TYPE_LARGE_KMALLOC(p)					\
+	__memdesc(__memdesc_ptr_check(struct page *, p), MEMDESC_LARGE_KMALLOC)
+#define MEMDESC_TYPE_PTDESC(p)						\
+	__memdesc(__memdesc_ptr_check(struct ptdesc *, p), MEMDESC_PTDESC)
+#define MEMDESC_TYPE_IOPTDESC(p)					\
+	__memdesc(__memdesc_ptr_check(struct ioptdesc *, p), MEMDESC_IOPTDESC)
+#define MEMDESC_TYPE_NETMEM(p)						\
+	__memdesc(__memdesc_ptr_check(struct netmem_desc *, p), MEMDESC_NETMEM)
+
+/* The type that a pointer to a descriptor implies; no other pointer has one. */
+#define __memdesc_type_of_ptr(p)					\
+	_Generic((p),							\
+		 struct folio * : MEMDESC_FOLIO,				\
+		 struct slab * : MEMDESC_SLAB,				\
+		 struct ptdesc * : MEMDESC_PTDESC,			\
+		 struct ioptdesc * : MEMDESC_IOPTDESC,			\
+		 struct netmem_desc * : MEMDESC_NETMEM)
+
+#define __memdesc_type_of(type)	__memdesc_type_of_ptr((type *)NULL)
+
+struct page *__alloc_page_desc_noprof(gfp_t gfp, unsigned int order,
+				      memdesc_t md);
+struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
+					 int nid, memdesc_t md);
+struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
+					   int nid, memdesc_t md);
+void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
+				  size_t size, enum memdesc_type type);
+void __memdesc_free(void *desc, enum memdesc_type type);
+void free_page_desc(struct page *page);
+
+memdesc_t page_memdesc(const struct page *page);
+enum memdesc_type page_memdesc_type(const struct page *page);
+
+/**
+ * alloc_page_desc - Allocate pages of a given type
+ * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
+ * @order: log2 of the number of pages
+ * @md: the type, with NULL for a descriptor that overlays &struct page
+ *
+ * The lowest level: the pages come back in the state that their type starts
+ * in, with one reference or frozen (refcount 0), and with the page type set if
+ * the type has one from the beginning. It is the caller who accounts them. The
+ * node is chosen by the task's memory policy, as in alloc_pages().
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The first page, or NULL when there is no memory. To be freed by
+ * free_page_desc().
+ */
+static __always_inline struct page *
+alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
+{
+	/*
+	 * A page table starts as what alloc_pages() returns, and is allocated
+	 * often enough not to pay for the choice of the type: where that is a
+	 * constant, the condition is one, too.
+	 */
+	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md))
+		return alloc_pages_noprof(gfp | __GFP_COMP, order);
+
+	return __alloc_page_desc_noprof(gfp, order, md);
+}
+
+#define alloc_page_desc(...)						\
+	alloc_hooks(alloc_page_desc_noprof(__VA_ARGS__))
+#define alloc_page_desc_node(...)					\
+	alloc_hooks(alloc_page_desc_node_noprof(__VA_ARGS__))
+#define alloc_page_desc_nolock(...)					\
+	alloc_hooks(alloc_page_desc_nolock_noprof(__VA_ARGS__))
+#define __memdesc_alloc_node(...)					\
+	alloc_hooks(__memdesc_alloc_node_noprof(__VA_ARGS__))
+
+static __always_inline void *
+memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
+			  enum memdesc_type type)
+{
+	/* The same for these: they start as what folio_alloc() returns. */
+	if ((type == MEMDESC_FOLIO || type == MEMDESC_IOPTDESC) &&
+	    nid != NUMA_NO_NODE)
+		return __folio_alloc_node_noprof(gfp, order, nid);
+
+	return __memdesc_alloc_node_noprof(gfp, order, nid, size, type);
+}
+
+/**
+ * memdesc_alloc_node - Allocate memory and the descriptor that manages it
+ * @gfp: GFP flags; __GFP_COMP is implied
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
+ * @type: the descriptor's C type, for example struct ioptdesc
+ *
+ * Does not compile for a @type that is no descriptor or not visible here.
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The @type, or NULL when there is no memory. To be freed by
+ * memdesc_free().
+ */
+#define memdesc_alloc_node(gfp, order, nid, type)			\
+	((type *)alloc_hooks(						\
+		memdesc_alloc_node_noprof(gfp, order, nid, sizeof(type), \
+					  __memdesc_type_of(type))))
+
+/**
+ * memdesc_free - Free a descriptor and the memory that it manages
+ * @desc: a pointer to a descriptor type; nothing else compiles
+ *
+ * Drops the caller's reference if the type has a refcount, the memory goes
+ * with the last one. A frozen type is freed at once. The caller has undone
+ * what it did after the allocation: accounting, constructors.
+ *
+ * Context: Any context but NMI; not under a raw spinlock.
+ */
+#define memdesc_free(desc)						\
+	({								\
+		__auto_type __desc = (desc);				\
+		__memdesc_free(__desc, __memdesc_type_of_ptr(__desc));	\
+	})
+
+#endif /* _LINUX_MEMDESC_H */

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Taking in the preserved memory map of the previous kernel, early in the boot.
+ *
+ * The map is data from another kernel. kho_intake_check() looks at all of it
+ * before anybody else does, and takes out what cannot be true; from then on the
+ * map can be walked without further checks. kho_intake() reserves the memory
+ * and stamps it, so that the restore functions find it.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/kho_radix_tree.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+
+#include "../../mm/mm_init.h"
+#include "kexec_handover_internal.h"
+
+struct kho_intake {
+	/*
+	 * One bit for each page which a preservation must not lie on: what is
+	 * no memory, what this boot has reserved, scratch areas, nodes of the
+	 * map, and other preservations. Keyed by page frame number. A leaf is
+	 * filled in from memblock when it is first asked for.
+	 */
+	struct kho_radix_tree busy;
+	unsigned long end_pfn;
+	unsigned long dropped;
+	bool v4;
+};
+
+static void __init kho_intake_drop(struct kho_intake *in, const char *what,
+				   unsigned long val, const char *why)
+{
+	in->dropped++;
+	pr_err_ratelimited("preserved memory map: left out %s %#lx: %s\n", what,
+			   val, why);
+}
+
+static void __init kho_busy_range(struct kho_radix_leaf *leaf,
+				  unsigned long window, unsigned long start,
+				  unsigned long end, bool busy)
+{
+	start = max(start, window);
+	end = min(end, window + KHO_LEAF_BITS);
+	if (start >= end)
+		return;
+	if (busy)
+		bitmap_set(leaf->bitmap, start - window, end - start);
+	else
+		bitmap_clear(leaf->bitmap, start - window, end - start);
+}
+
+static void __init kho_busy_fill(struct kho_radix_leaf *leaf,
+				 unsigned long window)
+{
+	struct memblock_region *region;
+
+	bitmap_fill(leaf->bitmap, KHO_LEAF_BITS);
+	for_each_mem_region(region) {
+		if (memblock_is_nomap(region))
+			continue;
+		kho_busy_range(leaf, window,
+			       memblock_region_memory_base_pfn(region),
+			       memblock_region_memory_end_pfn(region), false);
+	}
+	for_each_reserved_mem_region(region)
+		kho_busy_range(leaf, window,
+			       memblock_region_reserved_base_pfn(region),
+			       memblock_region_reserved_end_pfn(region), true);
+	for (unsigned int i = 0; i < kho_scratch_cnt; i++)
+		kho_busy_range(leaf, window, PHYS_PFN(kho_scratch[i].addr),
+			       PFN_UP(kho_scratch[i].addr + kho_scratch[i].size),
+			       true);
+}
+
+static struct kho_radix_leaf *__init kho_busy_leaf(struct kho_intake *in,
+						   unsigned long pfn)
+{
+	struct kho_radix_leaf *leaf = kho_radix_leaf(&in->busy, pfn, false);
+
+	if (leaf)
+		return leaf;
+	leaf = kho_radix_leaf(&in->busy, pfn, true);
+	if (!IS_ERR(leaf))
+		kho_busy_fill(leaf, ALIGN_DOWN(pfn, KHO_LEAF_BITS));
+	return leaf;
+}
+
+/*
+ * Mark [@pfn, @end) busy. -EEXIST if some of it was, and nothing has changed.
+ * A range of several leaves is whole leaves, because it is aligned to its size.
+ */
+static int __init kho_busy_claim(struct kho_intake *in, unsigned long pfn,
+				 unsigned long end)
+{
+	for (int pass = 0; pass < 2; pass++) {
+		for (unsigned long cur = pfn, nr; cur < end; cur += nr) {
+			unsigned long off = cur % KHO_LEAF_BITS;
+			struct kho_radix_leaf *leaf = kho_busy_leaf(in, cur);
+
+			if (IS_ERR(leaf))
+				return PTR_ERR(leaf);
+			nr = min(end - cur, KHO_LEAF_BITS - off);
+			if (pass)
+				bitmap_set(leaf->bitmap, off, nr);
+			else if (find_next_bit(leaf->bitmap, off + nr, off) <
+				 off + nr)
+				return -EEXIST;
+		}
+	}
+	return 0;
+}
+
+/* Is @key a preservation that can be? 0, -EINVAL if not, or -ENOMEM. */
+static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
+{
+	const unsigned long order_bits = key & ((1UL << KHO_MEMDESC_SHIFT) - 1);
+	unsigned int order, type;
+	unsigned long pfn, nr;
+	const char *why;
+	int err;
+
+	why = "no order";
+	if (!order_bits)
+		goto drop;
+
+	pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
+
+	why = "unknown type";
+	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC))
+		goto drop;
+	why = "order out of range";
+	if (order > kho_max_order(type))
+		goto drop;
+	nr = 1UL << order;
+	why = "beyond the end of memory";
+	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
+		goto drop;
+
+	err = kho_busy_claim(in, pfn, pfn + nr);
+	if (!err || err == -ENOMEM)
+		return err;
+	why = "no memory, in use, or preserved twice";
+drop:
+	kho_intake_drop(in, "key", key, why);
+	return -EINVAL;
+}
+
+static int __init kho_intake_check_leaf(struct kho_intake *in,
+					struct kho_radix_leaf *leaf,
+					unsigned long key)
+{
+	unsigned long i;
+	int err;
+
+	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
+		err = kho_intake_check_key(in, key | i);
+		if (err == -ENOMEM)
+			return err;
+		if (err)
+			__clear_bit(i, leaf->bitmap);
+	}
+	return 0;
+}
+
+/*
+ * A node must be in memory that nothing else uses; having it marked busy also
+ * refuses a node that is met a second time, so that a map which leads back into
+ * itself comes to an end.
+ */
+static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
+{
+	int err = -EINVAL;
+
+	if (IS_ALIGNED(phys, PAGE_SIZE) && PHYS_PFN(phys) < in->end_pfn)
+		err = kho_busy_claim(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1);
+	if (err && err != -ENOMEM)
+		kho_intake_drop(in, "node", phys,
+				"no memory, in use, or met before");
+	return err;
+}
+
+static int __init kho_intake_check_node(struct kho_intake *in,
+					struct kho_radix_node *node,
+					unsigned int level, unsigned long start)
+{
+	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
+				   KHO_BITMAP_SIZE_LOG2;
+	int err;
+
+	for (unsigned long i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++) {
+		const unsigned long key = start | i << shift;
+		struct kho_radix_node *child;
+
+		if (!node->table[i])
+			continue;
+
+		err = kho_intake_check_node_addr(in, node->table[i]);
+		if (err == -ENOMEM)
+			return err;
+		if (err) {
+			node->table[i] = 0;
+			continue;
+		}
+
+		child = phys_to_virt(node->table[i]);
+		if (level == 1)
+			err = kho_intake_check_leaf(in, (void *)child, key);
+		else
+			err = kho_intake_check_node(in, child, level - 1, key);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * kho_intake_check - check the preserved memory map of the previous kernel
+ * @tree: the map; entries that cannot be true are taken out of it
+ * @root: physical address of its root, as the previous kernel's FDT says
+ * @v4: whether it is a "kho-v4" map, which has no types
+ *
+ * What is left out is reported and becomes ordinary free memory.
+ *
+ * Context: Early boot, when memblock knows all memory, and everything that is
+ *	reserved at a fixed address is reserved.
+ * Return: 0, %-EINVAL if the root is no node, or %-ENOMEM if there is too little
+ *	scratch memory to check the map, which must not be used then.
+ */
+int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
+			    bool v4)
+{
+	static struct lock_class_key busy_class __initdata;
+	struct kho_intake in = {
+		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
+		.v4 = v4,
+	};
+	int err;
+
+	err = kho_radix_init_tree(&in.busy, NULL);
+	if (err)
+		return err;
+	lockdep_set_class(&in.busy.lock, &busy_class);
+
+	err = kho_intake_check_node_addr(&in, root);
+	if (!err)
+		err = kho_intake_check_node(&in, tree->root,
+					    KHO_TREE_MAX_DEPTH - 1, 0);
+	kho_radix_destroy_tree(&in.busy);
+
+	if (in.dropped)
+		pr_err("preserved memory map: %lu entries left out\n",
+		       in.dropped);
+	return err;
+}
+
+/*
+ * With CONFIG_DEFERRED_STRUCT_PAGE_INIT, struct pages in higher memory regions
+ * may not be initialized yet at the time KHO deserializes preserved memory.
+ * KHO uses the struct page to store metadata and a later initialization would
+ * overwrite it.
+ * Ensure all the struct pages in the preservation are initialized.
+ * kho_intake_key() marks the reservation as noinit to make sure they don't get
+ * re-initialized later.
+ */
+static struct page *__init kho_get_preserved_page(phys_addr_t phys,
+						  unsigned int order)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+	int nid;
+
+	if (!IS_ENABLED(CONFIG_DEFERRED_STRUCT_PAGE_INIT))
+		return pfn_to_page(pfn);
+
+	nid = early_pfn_to_nid(pfn);
+	for (unsigned long i = 0; i < (1UL << order); i++)
+		init_deferred_page(pfn + i, nid);
+
+	return pfn_to_page(pfn);
+}
+
+static int __init kho_intake_key(unsigned long key, void *data)
+{
+	union kho_page_info info = { .magic = KHO_PAGE_MAGIC };
+	unsigned int order, type;
+	struct page *page;
+	phys_addr_t phys;
+	u64 sz;
+	int err;
+
+	phys = kho_decode_key(key, &order, &type);
+
+	sz = 1UL << (order + PAGE_SHIFT);
+	page = kho_get_preserved_page(phys, order);
+
+	/* Reserve the memory preserved in KHO in memblock */
+	err = memblock_reserve(phys, sz);
+	if (!err)
+		err = memblock_reserved_mark_noinit(phys, sz);
+	if (err) {
+		pr_err("cannot reserve preserved memory at %pa, order %u: %pe\n",
+		       &phys, order, ERR_PTR(err));
+		return err;
+	}
+
+	info.order = order;
+	info.type = type;
+	page->private = info.page_private;
+	return 0;
+}
+
+/**
+ * kho_intake - reserve and stamp all preserved memory
+ * @tree: the preserved memory map, which kho_intake_check() has passed
+ *
+ * Context: Boot, directly before memblock hands memory to the page allocator.
+ * Return: 0, or an error of memblock; then some of it is not reserved, and
+ *	nothing may be restored.
+ */
+int __init kho_intake(struct kho_radix_tree *tree)
+{
+	const struct kho_radix_walk_cb cb = {
+		.leaf = kho_intake_key,
+	};
+
+	return kho_radix_walk_tree(tree, &cb, NULL);
+}

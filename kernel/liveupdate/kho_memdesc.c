@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Typed kexec handover, the lowest level: what memory of each type must be like
+ * to be preserved, and how it is put back.
+ *
+ * include/linux/kho_memdesc.h is the contract; include/linux/kho/abi/memdesc.h
+ * is what travels. The allocators' own functions are in kho_pages.c and
+ * kho_vmalloc.c, taking in the map of the previous kernel is in kho_intake.c.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitops.h>
+#include <linux/cleanup.h>
+#include <linux/export.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/kho_radix_tree.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/page-isolation.h>
+#include <linux/pgalloc_tag.h>
+
+#include "../../mm/mm_init.h"
+#include "kexec_handover_internal.h"
+
+/*
+ * One bit for each page that this kernel preserves, keyed by page frame number.
+ * The preserved memory map cannot tell whether a page lies in some other
+ * preservation: it would have to be asked for every type and order. This one
+ * stays in this kernel. Protected by the lock of the preserved memory map.
+ */
+static struct kho_radix_tree kho_busy;
+
+int kho_busy_init(void)
+{
+	return kho_radix_init_tree(&kho_busy, NULL);
+}
+
+void kho_busy_destroy(void)
+{
+	kho_radix_destroy_tree(&kho_busy);
+}
+
+static const char * const kho_memdesc_names[KHO_NR_MEMDESC] = {
+	[KHO_MEMDESC_UNTYPED]		= "untyped",
+	[KHO_MEMDESC_FOLIO]		= "folio",
+	[KHO_MEMDESC_BLOCK]		= "page block",
+	[KHO_MEMDESC_SPLIT]		= "split pages",
+	[KHO_MEMDESC_COMPOUND]		= "compound pages",
+	[KHO_MEMDESC_LARGE_KMALLOC]	= "large kmalloc",
+	[KHO_MEMDESC_SLAB]		= "slab",
+	[KHO_MEMDESC_PTDESC]		= "ptdesc",
+	[KHO_MEMDESC_PTDESC_KERNEL]	= "kernel page table",
+	[KHO_MEMDESC_PTE]		= "pte table",
+	[KHO_MEMDESC_PMD]		= "pmd table",
+	[KHO_MEMDESC_IOPTDESC]		= "ioptdesc",
+	[KHO_MEMDESC_METADATA]		= "metadata",
+};
+
+const char *kho_memdesc_name(unsigned int type)
+{
+	return type < KHO_NR_MEMDESC ? kho_memdesc_names[type] : "unknown";
+}
+
+/* Say why memory at @phys was refused; @verb is what was tried. Returns @err. */
+int kho_refuse(int err, const char *verb, phys_addr_t phys, unsigned int order,
+	       unsigned int type, const char *why)
+{
+	pr_warn_ratelimited("cannot %s %pa, order %u, as %s: %s (%pe)\n", verb,
+			    &phys, order, kho_memdesc_name(type), why,
+			    ERR_PTR(err));
+	return err;
+}
+
+/* Memory which the next kernel would not find, or not find usable. */
+static const char *kho_page_unsupported(struct page *page, unsigned long pfn,
+					unsigned int order)
+{
+	unsigned long end = pfn + (1UL << order);
+
+	if (is_zone_device_page(page))
+		return "memory of a device";
+	if (page_pool_page_is_pp(page))
+		return "memory of a page pool";
+	if (PageHWPoison(page))
+		return "memory with a hardware error";
+	if (kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE << order))
+		return "memory in a scratch area";
+	if (page_has_type(page) && PageHuge(page))
+		return "hugetlb memory";
+
+	for (; pfn < end; pfn += pageblock_nr_pages) {
+		if (is_migrate_cma_page(pfn_to_page(pfn)))
+			return "memory in a CMA area";
+#ifdef CONFIG_SPARSEMEM
+		/*
+		 * The memory map that kexec passes on is the one of the boot.
+		 * What was added later turns up too late in the next kernel.
+		 */
+		if (!early_section(__pfn_to_section(pfn)))
+			return "memory that was added after boot";
+#endif
+	}
+	return NULL;
+}
+
+/* Memory which is recognisably not a @type of @order. */
+static const char *kho_page_mismatch(struct page *page, unsigned int order,
+				     enum kho_memdesc type)
+{
+	const unsigned long nr_pages = 1UL << order;
+
+	if (page_has_type(page))
+		return "it has another page type";
+	if (PageTail(page))
+		return "it is inside of a compound page";
+	if (!page_count(page))
+		return "it is free, frozen or inside of a larger block";
+
+	switch (type) {
+	case KHO_MEMDESC_FOLIO:
+		if (compound_order(page) != order)
+			return "it has another order";
+		if (order && !folio_test_large_rmappable(page_folio(page)))
+			return "it is a compound page, but no folio";
+		return NULL;
+	case KHO_MEMDESC_COMPOUND:
+		if (!PageHead(page) || compound_order(page) != order)
+			return "it is no compound page of this order";
+		if (folio_test_large_rmappable(page_folio(page)))
+			return "it is a folio";
+		return NULL;
+	case KHO_MEMDESC_BLOCK:
+	case KHO_MEMDESC_METADATA:
+		if (PageHead(page))
+			return "it is a compound page";
+		/*
+		 * If the block had been allocated with a lower order, then one
+		 * of these pages begins somebody else's allocation.
+		 */
+		for (unsigned long i = 1; i < nr_pages; i <<= 1) {
+			if (page_count(page + i) || page_has_type(page + i))
+				return "it is smaller than this";
+		}
+		return NULL;
+	case KHO_MEMDESC_SPLIT:
+		for (unsigned long i = 0; i < nr_pages; i++) {
+			if (PageCompound(page + i) ||
+			    page_has_type(page + i) || !page_count(page + i))
+				return "not all of it is order 0 pages in use";
+		}
+		return NULL;
+	default:
+		return NULL;
+	}
+}
+
+/* Types which kho_init_claimed() knows how to put back. */
+static bool kho_type_supported(enum kho_memdesc type)
+{
+	switch (type) {
+	case KHO_MEMDESC_FOLIO:
+	case KHO_MEMDESC_SPLIT:
+	case KHO_MEMDESC_METADATA:
+		return true;
+	case KHO_MEMDESC_BLOCK:
+	case KHO_MEMDESC_COMPOUND:
+		/* "kho-v4" restores order > 0 as a folio or as split pages. */
+		return !kho_write_v4;
+	default:
+		return false;
+	}
+}
+
+/**
+ * kho_check_page - may this memory be preserved as that?
+ * @page: the first page
+ * @order: its order
+ * @type: what it is said to be
+ *
+ * Context: Any.
+ * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged.
+ */
+int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	const char *why;
+	int err;
+
+	if (unlikely(!kho_out.radix_tree.root))
+		return -EOPNOTSUPP;
+
+	err = -EOPNOTSUPP;
+	if (!kho_type_supported(type)) {
+		why = "this type cannot be handed over";
+		goto refuse;
+	}
+
+	err = -EINVAL;
+	if (order > kho_max_order(type)) {
+		why = "order out of range";
+		goto refuse;
+	}
+	if (!IS_ALIGNED(pfn, 1UL << order)) {
+		why = "not aligned to its order";
+		goto refuse;
+	}
+
+	err = -EOPNOTSUPP;
+	why = kho_page_unsupported(page, pfn, order);
+	if (why)
+		goto refuse;
+
+	err = -EINVAL;
+	why = kho_page_mismatch(page, order, type);
+	if (why)
+		goto refuse;
+	return 0;
+
+refuse:
+	return kho_refuse(err, "preserve", PFN_PHYS(pfn), order, type, why);
+}
+
+/* Is any page in [@pfn, @end) preserved? Makes the leaves to mark them. */
+static int kho_busy_test(unsigned long pfn, unsigned long end)
+{
+	while (pfn < end) {
+		unsigned long start = pfn % KHO_LEAF_BITS;
+		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
+		struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, true);
+
+		if (IS_ERR(leaf))
+			return PTR_ERR(leaf);
+		if (find_next_bit(leaf->bitmap, stop, start) < stop)
+			return -EEXIST;
+		pfn += stop - start;
+	}
+	return 0;
+}
+
+/* Mark or unmark [@pfn, @end), whose leaves exist. */
+static void kho_busy_mark(unsigned long pfn, unsigned long end, bool busy)
+{
+	while (pfn < end) {
+		unsigned long start = pfn % KHO_LEAF_BITS;
+		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
+		struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, false);
+
+		if (busy)
+			bitmap_set(leaf->bitmap, start, stop - start);
+		else
+			bitmap_clear(leaf->bitmap, start, stop - start);
+		pfn += stop - start;
+	}
+}
+
+/**
+ * kho_preserve_locked - enter memory that was checked into the map
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: what it is
+ *
+ * Context: Process context, may sleep. The lock of the map is held.
+ * Return: 0, %-EEXIST, or %-ENOMEM.
+ */
+int kho_preserve_locked(unsigned long pfn, unsigned int order,
+			enum kho_memdesc type)
+{
+	const unsigned long key = kho_encode_key(PFN_PHYS(pfn), order, type);
+	struct kho_radix_tree *tree = &kho_out.radix_tree;
+	const unsigned long end = pfn + (1UL << order);
+	struct kho_radix_leaf *leaf;
+	int err;
+
+	lockdep_assert_held(&tree->lock);
+
+	err = kho_busy_test(pfn, end);
+	if (err == -EEXIST)
+		return kho_refuse(err, "preserve", PFN_PHYS(pfn), order, type,
+				  "some of it is already preserved");
+	if (err)
+		return err;
+
+	leaf = kho_radix_leaf(tree, key, true);
+	if (IS_ERR(leaf))
+		return PTR_ERR(leaf);
+
+	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	kho_busy_mark(pfn, end, true);
+	return 0;
+}
+
+/**
+ * kho_unpreserve_locked - undo kho_preserve_locked()
+ * @pfn: as it was preserved
+ * @order: as it was preserved
+ * @type: as it was preserved
+ *
+ * Context: Process context. The lock of the map is held.
+ */
+void kho_unpreserve_locked(unsigned long pfn, unsigned int order,
+			   enum kho_memdesc type)
+{
+	const unsigned long key = kho_encode_key(PFN_PHYS(pfn), order, type);
+	struct kho_radix_tree *tree = &kho_out.radix_tree;
+	struct kho_radix_leaf *leaf;
+
+	lockdep_assert_held(&tree->lock);
+
+	leaf = kho_radix_leaf(tree, key, false);
+	if (IS_ERR_OR_NULL(leaf) ||
+	    !__test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap)) {
+		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
+			   "it is not preserved as that");
+		return;
+	}
+	kho_busy_mark(pfn, pfn + (1UL << order), false);
+}
+
+/**
+ * kho_preserve_page_desc - preserve memory of a type
+ * @page: first page of the memory
+ * @order: its size is PAGE_SIZE << @order bytes, and it is aligned to that
+ * @type: what it is; decides what state restore puts it in
+ *
+ * The lowest level of preserving, for the allocators' own functions. @type says
+ * more than &enum memdesc_type: memory without a descriptor can be a block, a
+ * compound page or split pages, and each is freed in its own way.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover"; then nothing was
+ *	changed.
+ */
+int kho_preserve_page_desc(struct page *page, unsigned int order,
+			   enum kho_memdesc type)
+{
+	int err;
+
+	err = kho_check_page(page, order, type);
+	if (err)
+		return err;
+
+	guard(mutex)(&kho_out.radix_tree.lock);
+	return kho_preserve_locked(page_to_pfn(page), order, type);
+}
+EXPORT_SYMBOL_GPL(kho_preserve_page_desc);
+
+/**
+ * kho_unpreserve_page_desc - undo kho_preserve_page_desc()
+ * @page: as it was preserved
+ * @order: as it was preserved
+ * @type: as it was preserved
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_unpreserve_page_desc(struct page *page, unsigned int order,
+			      enum kho_memdesc type)
+{
+	if (unlikely(!kho_out.radix_tree.root))
+		return;
+
+	guard(mutex)(&kho_out.radix_tree.lock);
+	kho_unpreserve_locked(page_to_pfn(page), order, type);
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_page_desc);
+
+/**
+ * kho_claim - take the stamp of preserved memory, without restoring it yet
+ * @phys: physical address of the memory
+ * @types: bit mask of the types to accept
+ * @info: set to what is preserved there
+ *
+ * Of two restorers only one gets it. kho_init_claimed() or kho_unclaim() must
+ * follow.
+ *
+ * Context: Process context.
+ * Return: the first page, or ERR_PTR(-EINVAL) or ERR_PTR(-ENOENT).
+ */
+struct page *kho_claim(phys_addr_t phys, unsigned long types,
+		       union kho_page_info *info)
+{
+	const enum kho_memdesc want = __ffs(types & ~BIT(KHO_MEMDESC_UNTYPED));
+	union kho_page_info claimed;
+	unsigned int order = 0;
+	struct page *page;
+	const char *why;
+	int err;
+
+	err = -EINVAL;
+	why = "not the address of a page";
+	if (!IS_ALIGNED(phys, PAGE_SIZE))
+		goto refuse;
+
+	err = -ENOENT;
+	why = "nothing is preserved there";
+	page = pfn_to_online_page(PHYS_PFN(phys));
+	if (!page)
+		goto refuse;
+	info->page_private = READ_ONCE(page->private);
+	if (info->magic != KHO_PAGE_MAGIC)
+		goto refuse;
+
+	err = -EINVAL;
+	order = info->order;
+	why = kho_memdesc_name(info->type);
+	if (!(types & BIT(info->type)))
+		goto refuse;
+	/* The page allocator has no larger blocks, only rows of them. */
+	why = "too large";
+	if (order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
+		goto refuse;
+
+	err = -ENOENT;
+	why = "already restored";
+	claimed = *info;
+	claimed.magic = KHO_PAGE_CLAIMED;
+	if (cmpxchg(&page->private, info->page_private,
+		    claimed.page_private) != info->page_private)
+		goto refuse;
+	return page;
+
+refuse:
+	return ERR_PTR(kho_refuse(err, "restore", phys, order, want, why));
+}
+
+/**
+ * kho_unclaim - undo kho_claim()
+ * @page: the first page
+ */
+void kho_unclaim(struct page *page)
+{
+	union kho_page_info info = { .page_private = page->private };
+
+	info.magic = KHO_PAGE_MAGIC;
+	/* Pairs with the cmpxchg() in kho_claim(), which may come next. */
+	smp_store_release(&page->private, info.page_private);
+}
+
+/**
+ * kho_init_claimed - restore what kho_claim() has claimed
+ * @page: the first page
+ * @untyped_as: what it is if its type was not recorded
+ *
+ * Sets what the allocation had set. The boot left every page of a preservation
+ * as __init_single_page() makes it, with a reference count of one.
+ */
+void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
+{
+	const union kho_page_info info = { .page_private = page->private };
+	const unsigned long nr_pages = 1UL << info.order;
+	enum kho_memdesc type = info.type;
+
+	if (type == KHO_MEMDESC_UNTYPED)
+		type = untyped_as;
+	set_page_private(page, 0);
+
+	if (type == KHO_MEMDESC_SPLIT) {
+		for (unsigned long i = 0; i < nr_pages; i++) {
+			set_page_count(page + i, 1);
+			post_restore_hook(page + i, 0);
+		}
+	} else {
+		set_page_count(page, 1);
+		for (unsigned long i = 1; i < nr_pages; i++)
+			set_page_count(page + i, 0);
+		post_restore_hook(page, info.order);
+	}
+
+	if (info.order && (type == KHO_MEMDESC_FOLIO ||
+			   type == KHO_MEMDESC_COMPOUND))
+		prep_compound_page(page, info.order);
+	if (info.order && type == KHO_MEMDESC_FOLIO)
+		folio_set_large_rmappable(page_folio(page));
+
+	adjust_managed_page_count(page, nr_pages);
+}
+
+/**
+ * kho_restore - restore one preservation
+ * @phys: physical address of the memory
+ * @types: bit mask of the types to accept
+ * @untyped_as: what it is if its type was not recorded
+ *
+ * Context: Process context.
+ * Return: the first page, or ERR_PTR(-EINVAL) or ERR_PTR(-ENOENT).
+ */
+struct page *kho_restore(phys_addr_t phys, unsigned long types,
+			 enum kho_memdesc untyped_as)
+{
+	union kho_page_info info;
+	struct page *page;
+
+	page = kho_claim(phys, types, &info);
+	if (!IS_ERR(page))
+		kho_init_claimed(page, untyped_as);
+	return page;
+}
+
+/**
+ * kho_restore_page_desc - restore memory by its memdesc type
+ * @phys: physical address of the memory, as it was preserved
+ * @desc: the type, made by one of the MEMDESC_TYPE_x() macros
+ *
+ * The lowest level of restoring. What was recorded when the memory was
+ * preserved decides in which state it comes back; @desc must be of the same
+ * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes
+ * what @desc asks for.
+ *
+ * Context: Process context, any time after the page allocator is up.
+ * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
+ *	type or @phys is not aligned, %-ENOENT if nothing is preserved there,
+ *	%-EOPNOTSUPP if no memory of this type can be handed over.
+ */
+struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
+{
+	switch (memdesc_type(desc)) {
+	case MEMDESC_FOLIO:
+		return kho_restore(phys, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO);
+	case MEMDESC_PAGES:
+		return kho_restore(phys, KHO_PAGES_TYPES, KHO_MEMDESC_BLOCK);
+	default:
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+}
+EXPORT_SYMBOL_GPL(kho_restore_page_desc_noprof);

@@ -1,0 +1,1482 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Test of the typed kexec handover between two kernels.
+ *
+ * Driven from user space through debugfs, in the directory kho_memdesc_test.
+ * The file "cmd" takes one command per write:
+ *
+ * preserve SEED
+ *	allocate objects of every type, fill them with contents derived from
+ *	SEED, preserve them and a manifest that describes them
+ * restore
+ *	take the manifest of the previous kernel, restore every object in it,
+ *	compare its contents and its state, try a number of calls that have to
+ *	fail, and free every third object
+ * again SEED
+ *	preserve every second object of those that are held, free the others,
+ *	then do what "preserve" does
+ * free
+ *	unpreserve and free everything that is held
+ *
+ * A write fails with -EIO if anything was not as expected, and each mismatch
+ * is one line in the log. The file "report" has one line per type. The numbers
+ * in it count from the boot of this kernel:
+ *
+ * objects, bytes
+ *	allocated by this kernel or handed over to it
+ * preserved
+ *	to be handed over if there were a kexec now
+ * restored, freed
+ *	restored, and given to the allocator's ordinary free function
+ * leaked
+ *	held by nobody but this test and not preserved, or not restored: this
+ *	memory would be lost in a kexec
+ *
+ * The manifest has no layout of a kernel structure in it, so the two kernels
+ * may differ in their debug options.
+ *
+ * Where the kernel has CONFIG_FAIL_PAGE_ALLOC or CONFIG_FAILSLAB, and allocations
+ * that may wait are made to fail (ignore-gfp-wait and min-order are 0), each
+ * allocation within some of the calls fails once.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/debugfs.h>
+#include <linux/gfp.h>
+#include <linux/hash.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+static unsigned int scale = 1;
+module_param(scale, uint, 0644);
+MODULE_PARM_DESC(scale, "Multiplies the number of objects of each type");
+
+#define KMT_SUBTREE		"kho-memdesc-test"
+#define KMT_MAGIC		0x6b686f5f6d656d64ULL
+#define KMT_VERSION		1
+
+/* A physical address that no machine has memory at. */
+#define KMT_BAD_PHYS		BIT_ULL(51)
+
+/* Larger blocks exist with large base pages only and do not fit small guests. */
+#define KMT_MAX_BLOCK		SZ_32M
+
+/* Per type and command; the rest is only counted. */
+#define KMT_MAX_LINES		16
+
+/* Failing calls that would leak memory would do it this often. */
+#define KMT_LEAK_ROUNDS		512
+
+/* No call has more allocations in it. */
+#define KMT_MAX_ALLOCS		4096
+
+enum kmt_type {
+	KMT_FOLIO,
+	KMT_PAGES,
+	KMT_COMPOUND,
+	KMT_PAGES_EXACT,
+	KMT_VMALLOC,
+	KMT_VMALLOC_HUGE,
+	KMT_KVMALLOC,
+	KMT_OLD_FOLIO,
+	KMT_OLD_PAGES,
+	KMT_OLD_VMALLOC,
+	KMT_OLD_ALLOC,
+	KMT_NR_TYPES,
+};
+
+static const struct {
+	const char *name;
+	unsigned int count;	/* objects at scale 1 */
+} kmt_types[KMT_NR_TYPES] = {
+	[KMT_FOLIO]		= { "folio",		320 },
+	[KMT_PAGES]		= { "pages",		320 },
+	[KMT_COMPOUND]		= { "compound",		320 },
+	[KMT_PAGES_EXACT]	= { "pages_exact",	256 },
+	[KMT_VMALLOC]		= { "vmalloc",		256 },
+	[KMT_VMALLOC_HUGE]	= { "vmalloc_huge",	128 },
+	[KMT_KVMALLOC]		= { "kvmalloc",		3 },
+	[KMT_OLD_FOLIO]		= { "old_folio",	128 },
+	[KMT_OLD_PAGES]		= { "old_pages",	128 },
+	[KMT_OLD_VMALLOC]	= { "old_vmalloc",	128 },
+	[KMT_OLD_ALLOC]		= { "old_alloc",	128 },
+};
+
+/* What is compared in every page with a page that was just allocated. */
+enum kmt_field {
+	KMT_F_FLAGS,
+	KMT_F_REFCOUNT,
+	KMT_F_TYPE,
+	KMT_F_MAPPING,
+	KMT_F_PRIVATE,
+	KMT_F_MEMCG,
+	KMT_F_ORDER,
+	KMT_F_HEAD,
+	KMT_NR_FIELDS,
+};
+
+static const char * const kmt_field_names[KMT_NR_FIELDS] = {
+	[KMT_F_FLAGS]		= "page flags",
+	[KMT_F_REFCOUNT]	= "refcount",
+	[KMT_F_TYPE]		= "page type or mapcount",
+	[KMT_F_MAPPING]		= "mapping",
+	[KMT_F_PRIVATE]		= "private",
+	[KMT_F_MEMCG]		= "memcg data",
+	[KMT_F_ORDER]		= "compound order",
+	[KMT_F_HEAD]		= "distance to head page",
+};
+
+struct kmt_object {
+	struct list_head list;
+	enum kmt_type type;
+	unsigned int index;
+	unsigned int order;
+	size_t size;
+	u64 seed;
+	void *addr;
+	bool preserved;
+	struct kho_vmalloc ser;
+};
+
+struct kmt_stats {
+	unsigned long objects;
+	unsigned long bytes;
+	unsigned long preserved;
+	unsigned long restored;
+	unsigned long freed;
+	unsigned long lost;
+	unsigned long mismatches;
+	unsigned long lines;
+};
+
+struct kmt_entry {
+	u64 phys;
+	u64 size;
+	u64 seed;
+	u64 ser[2];		/* struct kho_vmalloc, which is ABI */
+	u64 vm_flags;
+	u64 vm_pages;
+	u32 vm_order;
+	u32 vm_known;		/* 0 if the preserving test is a module */
+	u32 type;
+	u32 index;
+	u32 order;
+	u32 reserved;
+};
+
+static_assert(sizeof(struct kmt_entry) == 80);
+static_assert(sizeof(struct kho_vmalloc) == 16);
+
+struct kmt_manifest {
+	u64 magic;
+	u32 version;
+	u32 entry_size;
+	u32 generation;
+	u32 nr_entries;
+	struct kmt_entry entries[];
+};
+
+static_assert(sizeof(struct kmt_manifest) == 24);
+
+static DEFINE_MUTEX(kmt_lock);	/* protects everything below */
+static LIST_HEAD(kmt_objects);
+static struct kmt_stats kmt_stats[KMT_NR_TYPES];
+static struct kmt_manifest *kmt_manifest;
+static unsigned int kmt_generation;
+static bool kmt_restored;
+static unsigned long kmt_checks;
+
+static struct dentry *kmt_dir;
+
+static bool kmt_is_vmalloc(enum kmt_type type)
+{
+	return type == KMT_VMALLOC || type == KMT_VMALLOC_HUGE ||
+	       type == KMT_KVMALLOC || type == KMT_OLD_VMALLOC;
+}
+
+static bool kmt_expect(const struct kmt_object *obj, const char *where,
+		       const char *what, long expected, long found)
+{
+	struct kmt_stats *stats = &kmt_stats[obj->type];
+
+	kmt_checks++;
+	if (expected == found)
+		return true;
+
+	stats->mismatches++;
+	if (stats->lines++ < KMT_MAX_LINES)
+		pr_err("%s %u (order %u, %zu bytes): %s: %s: expected %#lx, found %#lx\n",
+		       kmt_types[obj->type].name, obj->index, obj->order,
+		       obj->size, where, what, expected, found);
+	return false;
+}
+
+/* Some failing calls may choose between two errors. */
+static bool kmt_expect_error(const struct kmt_object *obj, const char *what,
+			     long err, long alternative, const void *found)
+{
+	if (IS_ERR(found) && PTR_ERR(found) == alternative)
+		err = alternative;
+	return kmt_expect(obj, "call that has to fail", what, err,
+			  IS_ERR(found) ? PTR_ERR(found) : 0);
+}
+
+/* xorshift64; as good as any other here, and fast without optimisation. */
+static u64 kmt_random(u64 *state)
+{
+	u64 x = *state;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	*state = x;
+
+	return x;
+}
+
+static u64 kmt_object_seed(u64 seed, enum kmt_type type, unsigned int index)
+{
+	u64 state = hash_64(seed, 64) ^ hash_64(((u64)type << 32) + index + 1, 64);
+
+	/* 0 is the one state that xorshift cannot leave */
+	return state ?: 1;
+}
+
+static void kmt_fill(const struct kmt_object *obj)
+{
+	u64 state = obj->seed;
+	size_t off;
+	u64 word;
+
+	for (off = 0; off + sizeof(word) <= obj->size; off += sizeof(word)) {
+		*(u64 *)(obj->addr + off) = kmt_random(&state);
+		if (!(off % SZ_1M))
+			cond_resched();
+	}
+	word = kmt_random(&state);
+	memcpy(obj->addr + off, &word, obj->size - off);
+}
+
+static bool kmt_compare(const struct kmt_object *obj, const char *where)
+{
+	u64 state = obj->seed;
+	u64 word, found = 0;
+	size_t off;
+
+	for (off = 0; off + sizeof(word) <= obj->size; off += sizeof(word)) {
+		word = kmt_random(&state);
+		found = *(u64 *)(obj->addr + off);
+		if (found != word)
+			goto mismatch;
+		if (!(off % SZ_1M))
+			cond_resched();
+	}
+	word = kmt_random(&state);
+	if (!memcmp(obj->addr + off, &word, obj->size - off)) {
+		kmt_checks++;
+		return true;
+	}
+	memcpy(&found, obj->addr + off, obj->size - off);
+
+mismatch:
+	kmt_expect(obj, where, "offset of first wrong word", -1, off);
+	return kmt_expect(obj, where, "contents", word, found);
+}
+
+/* Every order once, then half of the rest order 0, a quarter order 1, ... */
+static unsigned int kmt_block_order(unsigned int index)
+{
+	unsigned int max_order = min(MAX_PAGE_ORDER, get_order(KMT_MAX_BLOCK));
+
+	if (index <= max_order)
+		return index;
+	return min_t(unsigned int, __ffs(index), 4);
+}
+
+static size_t kmt_exact_size(const struct kmt_object *obj)
+{
+	static const size_t sizes[] = {
+		1,
+		3 * PAGE_SIZE,
+		5 * PAGE_SIZE + 1,
+		SZ_1M + PAGE_SIZE,
+		7 * PAGE_SIZE,
+		PAGE_SIZE - 1,
+		2 * PAGE_SIZE,
+		11 * PAGE_SIZE - 7,
+	};
+
+	if (obj->index < ARRAY_SIZE(sizes))
+		return sizes[obj->index];
+	return obj->seed % (16 * PAGE_SIZE) + 1;
+}
+
+static size_t kmt_vmalloc_size(const struct kmt_object *obj)
+{
+	/* With the page counts at which a chunk of page addresses is full. */
+	static const size_t sizes[] = {
+		1,
+		PAGE_SIZE - 1,
+		PAGE_SIZE,
+		PAGE_SIZE + 1,
+		(KHO_VMALLOC_SIZE - 1) * PAGE_SIZE,
+		KHO_VMALLOC_SIZE * PAGE_SIZE,
+		KHO_VMALLOC_SIZE * PAGE_SIZE + 1,
+		SZ_4M + SZ_1M + 123,
+	};
+
+	if (obj->index < ARRAY_SIZE(sizes) &&
+	    sizes[obj->index] <= KMT_MAX_BLOCK)
+		return sizes[obj->index];
+	return obj->seed % SZ_128K + 1;
+}
+
+static size_t kmt_vmalloc_huge_size(const struct kmt_object *obj)
+{
+	static const size_t sizes[] = {
+		PMD_SIZE,
+		2 * PMD_SIZE,
+		PMD_SIZE + 1,
+		2 * PMD_SIZE - PAGE_SIZE,
+		PMD_SIZE - PAGE_SIZE,
+	};
+
+	if (obj->index < ARRAY_SIZE(sizes) &&
+	    sizes[obj->index] <= KMT_MAX_BLOCK)
+		return sizes[obj->index];
+	return obj->seed % SZ_64K + 1;
+}
+
+static void kmt_init_object(struct kmt_object *obj, enum kmt_type type,
+			    unsigned int index, u64 seed)
+{
+	obj->type = type;
+	obj->index = index;
+	obj->seed = kmt_object_seed(seed, type, index);
+
+	switch (type) {
+	case KMT_FOLIO:
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+	case KMT_OLD_FOLIO:
+		obj->order = kmt_block_order(index);
+		obj->size = PAGE_SIZE << obj->order;
+		break;
+	case KMT_PAGES_EXACT:
+	case KMT_OLD_PAGES:
+		obj->size = kmt_exact_size(obj);
+		break;
+	case KMT_VMALLOC:
+	case KMT_OLD_VMALLOC:
+		obj->size = kmt_vmalloc_size(obj);
+		break;
+	case KMT_VMALLOC_HUGE:
+		obj->size = kmt_vmalloc_huge_size(obj);
+		break;
+	case KMT_KVMALLOC:
+		/* so large that it cannot be kmalloc memory */
+		obj->size = KMALLOC_MAX_SIZE + index * PAGE_SIZE + index + 1;
+		break;
+	case KMT_OLD_ALLOC:
+		obj->size = obj->seed % (8 * PAGE_SIZE) + 1;
+		obj->order = get_order(obj->size);
+		break;
+	case KMT_NR_TYPES:
+		break;
+	}
+}
+
+static int kmt_alloc(struct kmt_object *obj)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct folio *folio;
+	struct page *page;
+
+	obj->addr = NULL;
+
+	switch (obj->type) {
+	case KMT_FOLIO:
+	case KMT_OLD_FOLIO:
+		folio = folio_alloc(gfp, obj->order);
+		if (folio)
+			obj->addr = folio_address(folio);
+		break;
+	case KMT_PAGES:
+		page = alloc_pages(gfp, obj->order);
+		if (page)
+			obj->addr = page_address(page);
+		break;
+	case KMT_COMPOUND:
+		page = alloc_pages(gfp | __GFP_COMP, obj->order);
+		if (page)
+			obj->addr = page_address(page);
+		break;
+	case KMT_PAGES_EXACT:
+	case KMT_OLD_PAGES:
+		obj->addr = alloc_pages_exact(obj->size, gfp);
+		break;
+	case KMT_VMALLOC:
+	case KMT_OLD_VMALLOC:
+		obj->addr = vmalloc(obj->size);
+		break;
+	case KMT_VMALLOC_HUGE:
+		obj->addr = vmalloc_huge(obj->size, GFP_KERNEL);
+		break;
+	case KMT_KVMALLOC:
+		obj->addr = kvmalloc(obj->size, GFP_KERNEL);
+		break;
+	case KMT_OLD_ALLOC:
+		obj->addr = kho_alloc_preserve(obj->size);
+		if (IS_ERR(obj->addr))
+			return PTR_ERR(obj->addr);
+		obj->preserved = true;
+		kmt_stats[obj->type].preserved++;
+		break;
+	case KMT_NR_TYPES:
+		break;
+	}
+
+	return obj->addr ? 0 : -ENOMEM;
+}
+
+/* The ordinary free function of the allocator, for memory not preserved. */
+static void kmt_free(struct kmt_object *obj)
+{
+	switch (obj->type) {
+	case KMT_FOLIO:
+	case KMT_OLD_FOLIO:
+	case KMT_OLD_ALLOC:
+		folio_put(virt_to_folio(obj->addr));
+		break;
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+		__free_pages(virt_to_page(obj->addr), obj->order);
+		break;
+	case KMT_PAGES_EXACT:
+	case KMT_OLD_PAGES:
+		free_pages_exact(obj->addr, obj->size);
+		break;
+	case KMT_VMALLOC:
+	case KMT_VMALLOC_HUGE:
+	case KMT_OLD_VMALLOC:
+		vfree(obj->addr);
+		break;
+	case KMT_KVMALLOC:
+		kvfree(obj->addr);
+		break;
+	case KMT_NR_TYPES:
+		break;
+	}
+	obj->addr = NULL;
+}
+
+static int kmt_preserve(struct kmt_object *obj)
+{
+	int err = -EINVAL;
+
+	if (obj->preserved)
+		return 0;
+
+	switch (obj->type) {
+	case KMT_FOLIO:
+		err = kho_folio_preserve(virt_to_folio(obj->addr));
+		break;
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+		err = kho_pages_preserve(virt_to_page(obj->addr), obj->order);
+		break;
+	case KMT_PAGES_EXACT:
+		err = kho_pages_exact_preserve(obj->addr, obj->size);
+		break;
+	case KMT_VMALLOC:
+	case KMT_VMALLOC_HUGE:
+	case KMT_KVMALLOC:
+		err = kho_vmalloc_preserve(obj->addr, &obj->ser);
+		break;
+	case KMT_OLD_FOLIO:
+	case KMT_OLD_ALLOC:
+		err = kho_preserve_folio(virt_to_folio(obj->addr));
+		break;
+	case KMT_OLD_PAGES:
+		err = kho_preserve_pages(virt_to_page(obj->addr),
+					 PFN_UP(obj->size));
+		break;
+	case KMT_OLD_VMALLOC:
+		err = kho_preserve_vmalloc(obj->addr, &obj->ser);
+		break;
+	case KMT_NR_TYPES:
+		break;
+	}
+
+	if (!err) {
+		obj->preserved = true;
+		kmt_stats[obj->type].preserved++;
+	}
+	return err;
+}
+
+static void kmt_unpreserve(struct kmt_object *obj)
+{
+	if (!obj->preserved)
+		return;
+
+	switch (obj->type) {
+	case KMT_FOLIO:
+		kho_folio_unpreserve(virt_to_folio(obj->addr));
+		break;
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+		kho_pages_unpreserve(virt_to_page(obj->addr), obj->order);
+		break;
+	case KMT_PAGES_EXACT:
+		kho_pages_exact_unpreserve(obj->addr, obj->size);
+		break;
+	case KMT_VMALLOC:
+	case KMT_VMALLOC_HUGE:
+	case KMT_KVMALLOC:
+		kho_vmalloc_unpreserve(&obj->ser);
+		break;
+	case KMT_OLD_FOLIO:
+	case KMT_OLD_ALLOC:
+		kho_unpreserve_folio(virt_to_folio(obj->addr));
+		break;
+	case KMT_OLD_PAGES:
+		kho_unpreserve_pages(virt_to_page(obj->addr),
+				     PFN_UP(obj->size));
+		break;
+	case KMT_OLD_VMALLOC:
+		kho_unpreserve_vmalloc(&obj->ser);
+		break;
+	case KMT_NR_TYPES:
+		break;
+	}
+	obj->preserved = false;
+	kmt_stats[obj->type].preserved--;
+}
+
+/* Returns the address of the restored memory or an ERR_PTR(). */
+static void *kmt_restore(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct folio *folio;
+	struct page *page;
+	void *addr;
+
+	switch (obj->type) {
+	case KMT_FOLIO:
+		folio = kho_folio_restore(phys);
+		return IS_ERR(folio) ? ERR_CAST(folio) : folio_address(folio);
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+		page = kho_pages_restore(phys, obj->order);
+		return IS_ERR(page) ? ERR_CAST(page) : page_address(page);
+	case KMT_PAGES_EXACT:
+		return kho_pages_exact_restore(phys, obj->size);
+	case KMT_VMALLOC:
+	case KMT_VMALLOC_HUGE:
+	case KMT_KVMALLOC:
+		return kho_vmalloc_restore(&obj->ser);
+	case KMT_OLD_FOLIO:
+	case KMT_OLD_ALLOC:
+		folio = kho_restore_folio(phys);
+		return folio ? folio_address(folio) : ERR_PTR(-ENOENT);
+	case KMT_OLD_PAGES:
+		page = kho_restore_pages(phys, PFN_UP(obj->size));
+		return page ? page_address(page) : ERR_PTR(-ENOENT);
+	case KMT_OLD_VMALLOC:
+		addr = kho_restore_vmalloc(&obj->ser);
+		return addr ?: ERR_PTR(-ENOENT);
+	case KMT_NR_TYPES:
+		break;
+	}
+	return ERR_PTR(-EINVAL);
+}
+
+/* Let the n-th allocation from here on fail; 0 for none. */
+static void kmt_fail_alloc(unsigned int nth)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	WRITE_ONCE(current->fail_nth, nth);
+#endif
+}
+
+/* Has it failed? And no other will. */
+static bool kmt_alloc_failed(void)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	bool failed = !READ_ONCE(current->fail_nth);
+
+	kmt_fail_alloc(0);
+	return failed;
+#else
+	return false;
+#endif
+}
+
+/* A call for which there was no memory has changed nothing. */
+
+static int kmt_preserve_nomem(struct kmt_object *obj)
+{
+	int err;
+
+	for (unsigned int nth = 1; nth < KMT_MAX_ALLOCS; nth++) {
+		kmt_fail_alloc(nth);
+		err = kmt_preserve(obj);
+		if (!kmt_alloc_failed())
+			return err;
+		if (err)
+			kmt_expect(obj, "preserve without memory", "error",
+				   -ENOMEM, err);
+		else
+			kmt_unpreserve(obj);
+	}
+	return kmt_preserve(obj);
+}
+
+static void *kmt_restore_nomem(const struct kmt_object *obj, phys_addr_t phys)
+{
+	void *addr;
+
+	for (unsigned int nth = 1; nth < KMT_MAX_ALLOCS; nth++) {
+		kmt_fail_alloc(nth);
+		addr = kmt_restore(obj, phys);
+		if (!kmt_alloc_failed() || !IS_ERR(addr))
+			return addr;
+		kmt_expect(obj, "restore without memory", "error", -ENOMEM,
+			   PTR_ERR(addr));
+	}
+	return kmt_restore(obj, phys);
+}
+
+static struct page *kmt_page(const struct kmt_object *obj, unsigned long i)
+{
+	if (kmt_is_vmalloc(obj->type))
+		return vmalloc_to_page(obj->addr + i * PAGE_SIZE);
+	return virt_to_page(obj->addr) + i;
+}
+
+static unsigned long kmt_nr_pages(const struct kmt_object *obj)
+{
+	unsigned long nr_pages = PFN_UP(obj->size);
+
+	/* an exact allocation has given its rest back, a block has not */
+	if (obj->order)
+		return 1UL << obj->order;
+	return nr_pages;
+}
+
+/* find_vm_area() is not exported to modules. */
+static struct vm_struct *kmt_vm_area(const struct kmt_object *obj)
+{
+	if (!IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC) || !kmt_is_vmalloc(obj->type))
+		return NULL;
+	return find_vm_area(obj->addr);
+}
+
+static unsigned int kmt_vm_order(const struct vm_struct *vm)
+{
+#ifdef CONFIG_HAVE_ARCH_HUGE_VMALLOC
+	return vm->page_order;
+#else
+	return 0;
+#endif
+}
+
+/* NR_VMALLOC with what the CPUs have not yet added to it. */
+static long kmt_nr_vmalloc(void)
+{
+	long nr = atomic_long_read(&vm_node_stat[NR_VMALLOC]);
+	int nid, cpu;
+
+	for_each_online_node(nid) {
+		for_each_online_cpu(cpu)
+			nr += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats,
+					  cpu)->vm_node_stat_diff[NR_VMALLOC];
+	}
+	return nr;
+}
+
+static void kmt_read_page(struct page *page, long *v)
+{
+	struct page *head = compound_head(page);
+
+	v[KMT_F_FLAGS] = page->flags.f & PAGEFLAGS_MASK;
+	v[KMT_F_REFCOUNT] = page_ref_count(page);
+	v[KMT_F_TYPE] = page->page_type;
+	v[KMT_F_MAPPING] = (long)page->mapping;
+	/* The deferred split list of a large folio points at itself. */
+	if (PageTail(page) && abs(v[KMT_F_MAPPING] - (long)page) < sizeof(*page))
+		v[KMT_F_MAPPING] -= (long)page;
+	v[KMT_F_PRIVATE] = page->private;
+#ifdef CONFIG_MEMCG
+	v[KMT_F_MEMCG] = page->memcg_data;
+#else
+	v[KMT_F_MEMCG] = 0;
+#endif
+	v[KMT_F_ORDER] = PageHead(page) ? compound_order(page) : 0;
+	v[KMT_F_HEAD] = page - head;
+}
+
+/* Is the page as one that the allocator has just handed out? */
+static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
+			   struct page *page, struct page *fresh)
+{
+	long expected[KMT_NR_FIELDS], found[KMT_NR_FIELDS];
+	bool ok = true;
+	char where[32];
+
+	snprintf(where, sizeof(where), "page %lu", i);
+	kmt_read_page(page, found);
+	kmt_read_page(fresh, expected);
+
+	/* The allocator leaves it alone in the tails of a bare block. */
+	if (!PageTail(page))
+		expected[KMT_F_PRIVATE] = 0;
+
+	for (unsigned int f = 0; f < KMT_NR_FIELDS; f++)
+		ok &= kmt_expect(obj, where, kmt_field_names[f], expected[f],
+				 found[f]);
+
+	ok &= kmt_expect(obj, where, "pfn in its zone", true,
+			 zone_spans_pfn(page_zone(page), page_to_pfn(page)));
+	ok &= kmt_expect(obj, where, "reserved", false, PageReserved(page));
+	return ok;
+}
+
+/* What must hold whatever a fresh allocation of this kernel looks like. */
+static void kmt_check_shape(const struct kmt_object *obj)
+{
+	bool compound = obj->type == KMT_FOLIO || obj->type == KMT_COMPOUND ||
+			obj->type == KMT_OLD_FOLIO || obj->type == KMT_OLD_ALLOC;
+	bool split = !compound && obj->type != KMT_PAGES;
+	unsigned long nr_pages = kmt_nr_pages(obj);
+
+	for (unsigned long i = 0; i < nr_pages; i++) {
+		struct page *page = kmt_page(obj, i);
+
+		if (!kmt_expect(obj, "shape", "refcount", split || !i,
+				page_ref_count(page)) ||
+		    !kmt_expect(obj, "shape", "compound",
+				compound && obj->order, PageCompound(page)))
+			return;
+	}
+
+	if (compound) {
+		struct folio *folio = virt_to_folio(obj->addr);
+
+		kmt_expect(obj, "shape", "folio order", obj->order,
+			   folio_order(folio));
+		kmt_expect(obj, "shape", "large", !!obj->order,
+			   folio_test_large(folio));
+		if (obj->order)
+			kmt_expect(obj, "shape", "large_rmappable",
+				   obj->type != KMT_COMPOUND,
+				   folio_test_large_rmappable(folio));
+	}
+}
+
+static int kmt_check_pages(const struct kmt_object *obj)
+{
+	struct kmt_object fresh = *obj;
+	unsigned long nr_pages = kmt_nr_pages(obj);
+	int err;
+
+	kmt_check_shape(obj);
+
+	/* kho_alloc_preserve() would give memory that is preserved */
+	if (fresh.type == KMT_OLD_ALLOC)
+		fresh.type = KMT_OLD_FOLIO;
+	err = kmt_alloc(&fresh);
+	if (err)
+		return err;
+
+	for (unsigned long i = 0; i < nr_pages; i++) {
+		if (!kmt_check_page(obj, i, kmt_page(obj, i),
+				    kmt_page(&fresh, i)))
+			break;
+		if (!(i % 1024))
+			cond_resched();
+	}
+
+	kmt_free(&fresh);
+	return 0;
+}
+
+static void kmt_check_vmalloc(const struct kmt_object *obj,
+			      const struct kmt_entry *entry)
+{
+	struct vm_struct *vm = kmt_vm_area(obj);
+	unsigned long flags = VM_ALLOC | VM_ALLOW_HUGE_VMAP;
+
+	kmt_expect(obj, "vmalloc area", "is_vmalloc_addr", true,
+		   is_vmalloc_addr(obj->addr));
+
+	if (!IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC) || !entry->vm_known)
+		return;
+	if (!kmt_expect(obj, "vmalloc area", "exists", true, !!vm))
+		return;
+
+	kmt_expect(obj, "vmalloc area", "start", (long)vm->addr,
+		   (long)obj->addr);
+	kmt_expect(obj, "vmalloc area", "flags", entry->vm_flags,
+		   vm->flags & flags);
+	kmt_expect(obj, "vmalloc area", "uninitialized", 0,
+		   vm->flags & VM_UNINITIALIZED);
+	kmt_expect(obj, "vmalloc area", "nr_pages", entry->vm_pages,
+		   vm->nr_pages);
+	kmt_expect(obj, "vmalloc area", "requested_size", obj->size,
+		   vm->requested_size);
+	kmt_expect(obj, "vmalloc area", "page_order", entry->vm_order,
+		   kmt_vm_order(vm));
+
+	for (unsigned long i = 0; i < vm->nr_pages; i++) {
+		if (!kmt_expect(obj, "vmalloc area", "mapped pfn",
+				page_to_pfn(vm->pages[i]),
+				vmalloc_to_pfn(obj->addr + i * PAGE_SIZE)))
+			break;
+	}
+}
+
+/*
+ * Calls that have to fail, on memory that is there to be restored. The restore
+ * that follows shows that they changed nothing.
+ */
+static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
+{
+	unsigned int order = obj->order;
+	unsigned long nr_pages = kmt_nr_pages(obj);
+	phys_addr_t inside = phys + PAGE_SIZE;
+
+	switch (obj->type) {
+	case KMT_FOLIO:
+		kmt_expect_error(obj, "folio, unaligned", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys + 8));
+		if (!order)
+			break;
+		kmt_expect_error(obj, "folio as pages", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, order));
+		kmt_expect_error(obj, "tail of a folio", -ENOENT, -EINVAL,
+				 kho_folio_restore(inside));
+		kmt_expect_error(obj, "folio as exact pages", -EINVAL, -EINVAL,
+				 kho_pages_exact_restore(phys, obj->size));
+		break;
+	case KMT_PAGES:
+	case KMT_COMPOUND:
+		kmt_expect_error(obj, "pages, unaligned", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys + PAGE_SIZE / 2, order));
+		kmt_expect_error(obj, "order + 1", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, order + 1));
+		kmt_expect_error(obj, "order beyond all", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, 64 - PAGE_SHIFT));
+		kmt_expect_error(obj, "order -1", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, -1U));
+		if (!order)
+			break;
+		kmt_expect_error(obj, "order - 1", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, order - 1));
+		kmt_expect_error(obj, "tail page", -ENOENT, -EINVAL,
+				 kho_pages_restore(inside, 0));
+		kmt_expect_error(obj, "exact pages", -EINVAL, -EINVAL,
+				 kho_pages_exact_restore(phys, obj->size));
+		/* A compound page is as good as a folio where it is untyped. */
+		kmt_expect_error(obj, "pages as folio", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys));
+		break;
+	case KMT_PAGES_EXACT:
+		kmt_expect_error(obj, "exact, unaligned", -EINVAL, -EINVAL,
+				 kho_pages_exact_restore(phys + 1, obj->size));
+		kmt_expect_error(obj, "exact, no size", -EINVAL, -EINVAL,
+				 kho_pages_exact_restore(phys, 0));
+		kmt_expect_error(obj, "exact, too large", -EINVAL, -ENOENT,
+				 kho_pages_exact_restore(phys, SZ_1G));
+		if (nr_pages < 2)
+			break;
+		kmt_expect_error(obj, "exact as folio", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys));
+		kmt_expect_error(obj, "exact as block", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys,
+						   ilog2(nr_pages)));
+		break;
+	default:
+		break;
+	}
+}
+
+static void kmt_bad_ser(const struct kmt_object *obj,
+			const struct kho_vmalloc *ser, const char *what)
+{
+	void *addr = kho_vmalloc_restore(ser);
+
+	if (!kmt_expect(obj, "call that has to fail", what, true, IS_ERR(addr)))
+		vfree(addr);
+}
+
+/* Damages one word of the first chunk of page addresses for one call. */
+static void kmt_bad_chunk(const struct kmt_object *obj, u64 *word, u64 value,
+			  const char *what)
+{
+	u64 old = *word;
+
+	*word = value;
+	kmt_bad_ser(obj, &obj->ser, what);
+	*word = old;
+}
+
+static void kmt_bad_vmalloc(const struct kmt_object *obj)
+{
+	struct kho_vmalloc ser = obj->ser;
+	unsigned int last = PAGE_SIZE / sizeof(u64) - 1;
+	u64 *chunk = phys_to_virt(ser.first.phys);
+	struct page *page;
+
+	ser.first.phys = KMT_BAD_PHYS;
+	kmt_bad_ser(obj, &ser, "first chunk beyond memory");
+	ser.first.phys = 0;
+	kmt_bad_ser(obj, &ser, "no first chunk");
+	ser.first.phys = obj->ser.first.phys + sizeof(u64);
+	kmt_bad_ser(obj, &ser, "first chunk unaligned");
+
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (page) {
+		ser.first.phys = page_to_phys(page);
+		kmt_bad_ser(obj, &ser, "first chunk not preserved, empty");
+		memcpy(page_address(page), chunk, PAGE_SIZE);
+		kmt_bad_ser(obj, &ser, "first chunk not preserved, copied");
+		memset(page_address(page), 0xff, PAGE_SIZE);
+		kmt_bad_ser(obj, &ser, "first chunk not preserved, garbage");
+		kmt_expect(obj, "chunk not preserved", "refcount", 1,
+			   page_ref_count(page));
+		__free_page(page);
+	}
+
+	ser = obj->ser;
+	ser.total_pages++;
+	kmt_bad_ser(obj, &ser, "one page more");
+	ser.total_pages = obj->ser.total_pages - 1;
+	kmt_bad_ser(obj, &ser, "one page less");
+	ser.total_pages = -1U;
+	kmt_bad_ser(obj, &ser, "total pages -1");
+
+	ser = obj->ser;
+	ser.order = 63;
+	kmt_bad_ser(obj, &ser, "order 63");
+	ser.order = obj->ser.order + 1;
+	if (obj->ser.total_pages % (1U << ser.order))
+		kmt_bad_ser(obj, &ser, "order that does not divide the pages");
+	ser = obj->ser;
+	ser.flags |= 0x8000;
+	kmt_bad_ser(obj, &ser, "unknown flag");
+
+	/* The first word of a chunk is the address of the next one. */
+	kmt_bad_chunk(obj, chunk, obj->ser.first.phys, "chunk after itself");
+	kmt_bad_chunk(obj, chunk, KMT_BAD_PHYS, "next chunk beyond memory");
+
+	/* The last word in use is an address, or a run of them. */
+	while (last && !chunk[last])
+		last--;
+	if (!kmt_expect(obj, "chunk", "has an entry", true, last > 0))
+		return;
+	kmt_bad_chunk(obj, &chunk[last], chunk[last] | KMT_BAD_PHYS,
+		      "page beyond memory");
+	kmt_bad_chunk(obj, &chunk[last], 0, "missing page");
+	if (last > 1)
+		kmt_bad_chunk(obj, &chunk[last], chunk[last - 1],
+			      "page twice, or one entry of the header as page");
+}
+
+/* Memory that nobody preserved has nothing to be restored. */
+static void kmt_bad_addresses(void)
+{
+	struct kmt_object obj = { .type = KMT_FOLIO };
+	struct page *page = alloc_pages(GFP_KERNEL, 1);
+	phys_addr_t phys;
+
+	if (!page)
+		return;
+	phys = page_to_phys(page);
+
+	kmt_expect_error(&obj, "folio, never preserved", -ENOENT, -ENOENT,
+			 kho_folio_restore(phys));
+	kmt_expect_error(&obj, "folio, beyond memory", -ENOENT, -EINVAL,
+			 kho_folio_restore(KMT_BAD_PHYS));
+	obj.type = KMT_PAGES;
+	kmt_expect_error(&obj, "pages, never preserved", -ENOENT, -ENOENT,
+			 kho_pages_restore(phys, 1));
+	kmt_expect_error(&obj, "pages, beyond memory", -ENOENT, -EINVAL,
+			 kho_pages_restore(KMT_BAD_PHYS, 0));
+	obj.type = KMT_PAGES_EXACT;
+	kmt_expect_error(&obj, "exact, never preserved", -ENOENT, -ENOENT,
+			 kho_pages_exact_restore(phys, PAGE_SIZE));
+	kmt_expect_error(&obj, "exact, beyond memory", -ENOENT, -EINVAL,
+			 kho_pages_exact_restore(KMT_BAD_PHYS, PAGE_SIZE));
+	kmt_expect(&obj, "page never preserved", "refcount", 1,
+		   page_ref_count(page));
+	__free_pages(page, 1);
+}
+
+/* A failed restore must not keep a page of its own. */
+static void kmt_bad_leak(const struct kmt_object *obj)
+{
+	struct kho_vmalloc ser = obj->ser;
+	long free_pages;
+
+	ser.total_pages++;
+	kmt_bad_ser(obj, &ser, "one page more");
+
+	free_pages = global_zone_page_state(NR_FREE_PAGES);
+	for (unsigned int i = 0; i < KMT_LEAK_ROUNDS; i++) {
+		kmt_bad_ser(obj, &ser, "one page more, repeated");
+		cond_resched();
+	}
+	free_pages -= global_zone_page_state(NR_FREE_PAGES);
+
+	/* other users of memory are noise */
+	kmt_expect(obj, "failed restores", "leak", false,
+		   free_pages > KMT_LEAK_ROUNDS / 2);
+}
+
+static struct kmt_object *kmt_new_object(void)
+{
+	struct kmt_object *obj = kzalloc_obj(*obj);
+
+	if (obj)
+		INIT_LIST_HEAD(&obj->list);
+	return obj;
+}
+
+static void kmt_hold(struct kmt_object *obj)
+{
+	list_add_tail(&obj->list, &kmt_objects);
+}
+
+/* Frees the object by the ordinary function and forgets it. */
+static void kmt_release(struct kmt_object *obj)
+{
+	/* kho_unpreserve_free() is the ordinary function here */
+	if (obj->type == KMT_OLD_ALLOC && obj->preserved) {
+		kho_unpreserve_free(obj->addr);
+		kmt_stats[obj->type].preserved--;
+	} else {
+		kmt_unpreserve(obj);
+		kmt_free(obj);
+	}
+	kmt_stats[obj->type].freed++;
+	list_del(&obj->list);
+	kfree(obj);
+}
+
+static int kmt_restore_entry(const struct kmt_entry *entry, long *nr_vmalloc)
+{
+	bool bad_calls = entry->index < 16 || !(entry->index % 8);
+	struct kmt_object *obj = kmt_new_object();
+	struct kmt_stats *stats = &kmt_stats[entry->type];
+	void *addr;
+	long nr;
+	int err;
+
+	if (!obj)
+		return -ENOMEM;
+
+	obj->type = entry->type;
+	obj->index = entry->index;
+	obj->order = entry->order;
+	obj->size = entry->size;
+	obj->seed = entry->seed;
+	memcpy(&obj->ser, entry->ser, sizeof(obj->ser));
+	stats->objects++;
+	stats->bytes += obj->size;
+
+	if (bad_calls) {
+		kmt_bad_calls(obj, entry->phys);
+		if (kmt_is_vmalloc(obj->type) && obj->type != KMT_OLD_VMALLOC)
+			kmt_bad_vmalloc(obj);
+		if (obj->type == KMT_VMALLOC && obj->index == 1)
+			kmt_bad_leak(obj);
+	}
+
+	nr = kmt_nr_vmalloc();
+	/* The old entry points do not tell this error from others. */
+	if (bad_calls && obj->type < KMT_OLD_FOLIO)
+		addr = kmt_restore_nomem(obj, entry->phys);
+	else
+		addr = kmt_restore(obj, entry->phys);
+	*nr_vmalloc += kmt_nr_vmalloc() - nr;
+
+	if (!kmt_expect(obj, "restore", "error", 0, PTR_ERR_OR_ZERO(addr))) {
+		stats->lost++;
+		kfree(obj);
+		return 0;
+	}
+	obj->addr = addr;
+	stats->restored++;
+	kmt_hold(obj);
+
+	if (kmt_is_vmalloc(obj->type)) {
+		*nr_vmalloc -= entry->vm_known ? entry->vm_pages :
+						 PFN_UP(obj->size);
+		kmt_check_vmalloc(obj, entry);
+	} else {
+		kmt_expect(obj, "restore", "address",
+			   (long)phys_to_virt(entry->phys), (long)addr);
+	}
+
+	/* The old entry points answer this with a warning. */
+	if (obj->type < KMT_OLD_FOLIO)
+		kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
+				 kmt_restore(obj, entry->phys));
+
+	err = kmt_check_pages(obj);
+	if (err)
+		return err;
+	kmt_compare(obj, "restored memory");
+
+	if (obj->index % 3 == 0)
+		kmt_release(obj);
+	return 0;
+}
+
+static bool kmt_manifest_valid(const struct kmt_manifest *manifest, size_t size)
+{
+	if (size < sizeof(*manifest) || manifest->magic != KMT_MAGIC ||
+	    manifest->version != KMT_VERSION ||
+	    manifest->entry_size != sizeof(struct kmt_entry) ||
+	    struct_size(manifest, entries, manifest->nr_entries) > size)
+		return false;
+
+	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
+		if (manifest->entries[i].type >= KMT_NR_TYPES)
+			return false;
+	}
+	return true;
+}
+
+static int kmt_cmd_restore(void)
+{
+	struct kmt_manifest *manifest;
+	struct kmt_object noise = { .type = KMT_VMALLOC };
+	long nr_vmalloc = 0;
+	phys_addr_t phys;
+	size_t size;
+	int err;
+
+	if (kmt_restored)
+		return -ENOENT;
+
+	err = kho_retrieve_subtree(KMT_SUBTREE, &phys, &size);
+	if (err)
+		return err;
+
+	manifest = phys_to_virt(phys);
+	if (!kmt_manifest_valid(manifest, size)) {
+		pr_err("the manifest at %pa is damaged or of another version\n",
+		       &phys);
+		return -EINVAL;
+	}
+
+	/* From here on nothing can be done a second time. */
+	kmt_restored = true;
+	kmt_generation = manifest->generation;
+
+	kmt_bad_addresses();
+	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
+		err = kmt_restore_entry(&manifest->entries[i], &nr_vmalloc);
+		if (err)
+			return err;
+		cond_resched();
+	}
+
+	/* other users of vmalloc memory are noise */
+	kmt_expect(&noise, "NR_VMALLOC", "pages not accounted", 0,
+		   abs(nr_vmalloc) > 128 ? nr_vmalloc : 0);
+
+	kho_restore_free(manifest);
+	return 0;
+}
+
+static int kmt_publish(void)
+{
+	struct kmt_manifest *manifest;
+	struct kmt_object *obj;
+	unsigned int nr = 0;
+	size_t size;
+	int err;
+
+	list_for_each_entry(obj, &kmt_objects, list)
+		nr += obj->preserved;
+
+	size = struct_size(manifest, entries, nr);
+	manifest = kho_alloc_preserve(size);
+	if (IS_ERR(manifest))
+		return PTR_ERR(manifest);
+
+	manifest->magic = KMT_MAGIC;
+	manifest->version = KMT_VERSION;
+	manifest->entry_size = sizeof(struct kmt_entry);
+	manifest->generation = kmt_generation + 1;
+	manifest->nr_entries = nr;
+
+	nr = 0;
+	list_for_each_entry(obj, &kmt_objects, list) {
+		struct kmt_entry *entry = &manifest->entries[nr];
+		struct vm_struct *vm = kmt_vm_area(obj);
+
+		if (!obj->preserved)
+			continue;
+		nr++;
+
+		entry->phys = page_to_phys(kmt_page(obj, 0));
+		entry->size = obj->size;
+		entry->seed = obj->seed;
+		entry->type = obj->type;
+		entry->index = obj->index;
+		entry->order = obj->order;
+		memcpy(entry->ser, &obj->ser, sizeof(obj->ser));
+		if (vm) {
+			entry->vm_known = 1;
+			entry->vm_pages = vm->nr_pages;
+			entry->vm_order = kmt_vm_order(vm);
+			entry->vm_flags = vm->flags & (VM_ALLOC |
+						       VM_ALLOW_HUGE_VMAP);
+		}
+	}
+
+	err = kho_add_subtree(KMT_SUBTREE, manifest, size);
+	if (err) {
+		kho_unpreserve_free(manifest);
+		return err;
+	}
+	kmt_manifest = manifest;
+	return 0;
+}
+
+static int kmt_preserve_new(enum kmt_type type, unsigned int index, u64 seed)
+{
+	struct kmt_object *obj = kmt_new_object();
+	int err;
+
+	if (!obj)
+		return -ENOMEM;
+
+	kmt_init_object(obj, type, index, seed);
+	err = kmt_alloc(obj);
+	if (err) {
+		pr_err("%s %u (order %u, %zu bytes): allocate: %pe\n",
+		       kmt_types[type].name, index, obj->order, obj->size,
+		       ERR_PTR(err));
+		kfree(obj);
+		return err;
+	}
+
+	kmt_stats[type].objects++;
+	kmt_stats[type].bytes += obj->size;
+	kmt_hold(obj);
+	kmt_fill(obj);
+
+	if (type == KMT_KVMALLOC)
+		kmt_expect(obj, "kvmalloc", "is_vmalloc_addr", true,
+			   is_vmalloc_addr(obj->addr));
+
+	err = index % 8 ? kmt_preserve(obj) : kmt_preserve_nomem(obj);
+	kmt_expect(obj, "preserve", "error", 0, err);
+
+	/* Undone and done again it must be as if done once. */
+	if (!err && index % 4 == 1) {
+		kmt_unpreserve(obj);
+		err = kmt_preserve(obj);
+		kmt_expect(obj, "preserve again", "error", 0, err);
+	}
+	return err;
+}
+
+static int kmt_cmd_preserve(u64 seed)
+{
+	unsigned int max = 0;
+	int err;
+
+	if (kmt_manifest)
+		return -EBUSY;
+
+	for (unsigned int type = 0; type < KMT_NR_TYPES; type++)
+		max = max(max, kmt_types[type].count * scale);
+
+	/* By index first: neighbours in memory are of different types. */
+	for (unsigned int index = 0; index < max; index++) {
+		for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
+			if (index >= kmt_types[type].count * scale)
+				continue;
+			err = kmt_preserve_new(type, index, seed);
+			if (err)
+				return err;
+		}
+		cond_resched();
+	}
+
+	return kmt_publish();
+}
+
+static int kmt_cmd_again(u64 seed)
+{
+	struct kmt_object *obj, *next;
+	unsigned int count = 0;
+
+	if (kmt_manifest)
+		return -EBUSY;
+
+	list_for_each_entry_safe(obj, next, &kmt_objects, list) {
+		kmt_compare(obj, "memory restored earlier");
+		if (count++ % 2)
+			kmt_release(obj);
+		else
+			kmt_expect(obj, "preserve restored memory", "error", 0,
+				   kmt_preserve(obj));
+	}
+
+	return kmt_cmd_preserve(seed);
+}
+
+static int kmt_cmd_free(void)
+{
+	struct kmt_object *obj, *next;
+
+	if (kmt_manifest) {
+		kho_remove_subtree(kmt_manifest);
+		kho_unpreserve_free(kmt_manifest);
+		kmt_manifest = NULL;
+	}
+
+	list_for_each_entry_safe(obj, next, &kmt_objects, list) {
+		kmt_compare(obj, "memory to be freed");
+		kmt_release(obj);
+		cond_resched();
+	}
+	return 0;
+}
+
+static unsigned long kmt_mismatches(void)
+{
+	unsigned long sum = 0;
+
+	for (unsigned int type = 0; type < KMT_NR_TYPES; type++)
+		sum += kmt_stats[type].mismatches;
+	return sum;
+}
+
+static int kmt_run(char *line)
+{
+	unsigned long before = kmt_mismatches();
+	char *cmd = strsep(&line, " ");
+	u64 seed = 0;
+	int err;
+
+	if (line && kstrtou64(strim(line), 0, &seed))
+		return -EINVAL;
+
+	kmt_checks = 0;
+	for (unsigned int type = 0; type < KMT_NR_TYPES; type++)
+		kmt_stats[type].lines = 0;
+
+	if (!strcmp(cmd, "preserve"))
+		err = kmt_cmd_preserve(seed);
+	else if (!strcmp(cmd, "restore"))
+		err = kmt_cmd_restore();
+	else if (!strcmp(cmd, "again"))
+		err = kmt_cmd_again(seed);
+	else if (!strcmp(cmd, "free"))
+		err = kmt_cmd_free();
+	else
+		return -EINVAL;
+
+	before = kmt_mismatches() - before;
+	pr_info("%s: %lu checks, %lu mismatches, error %d\n", cmd, kmt_checks,
+		before, err);
+	if (err)
+		return err;
+	return before ? -EIO : 0;
+}
+
+static ssize_t kmt_cmd_write(struct file *file, const char __user *ubuf,
+			     size_t count, loff_t *ppos)
+{
+	char line[64];
+	int err;
+
+	if (!count || count >= sizeof(line))
+		return -EINVAL;
+	if (copy_from_user(line, ubuf, count))
+		return -EFAULT;
+	line[count] = '\0';
+
+	guard(mutex)(&kmt_lock);
+	err = kmt_run(strim(line));
+	return err ?: count;
+}
+
+static const struct file_operations kmt_cmd_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= kmt_cmd_write,
+	.llseek	= noop_llseek,
+};
+
+static int kmt_report_show(struct seq_file *m, void *unused)
+{
+	unsigned long unsaved[KMT_NR_TYPES] = {};
+	struct kmt_object *obj;
+
+	guard(mutex)(&kmt_lock);
+
+	list_for_each_entry(obj, &kmt_objects, list)
+		unsaved[obj->type] += !obj->preserved;
+
+	for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
+		const struct kmt_stats *s = &kmt_stats[type];
+
+		/* Where nothing was tested nothing has passed. */
+		seq_printf(m, "type=%s objects=%lu bytes=%lu preserved=%lu restored=%lu freed=%lu leaked=%lu verdict=%s\n",
+			   kmt_types[type].name, s->objects, s->bytes,
+			   s->preserved, s->restored, s->freed,
+			   unsaved[type] + s->lost,
+			   s->objects && !s->mismatches ? "pass" : "fail");
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(kmt_report);
+
+static int __init kmt_init(void)
+{
+	if (!kho_is_enabled()) {
+		pr_info("kexec handover is off\n");
+		return -EOPNOTSUPP;
+	}
+
+	kmt_dir = debugfs_create_dir("kho_memdesc_test", NULL);
+	debugfs_create_file("cmd", 0200, kmt_dir, NULL, &kmt_cmd_fops);
+	debugfs_create_file("report", 0400, kmt_dir, NULL, &kmt_report_fops);
+	return 0;
+}
+module_init(kmt_init);
+
+static void __exit kmt_exit(void)
+{
+	debugfs_remove(kmt_dir);
+	guard(mutex)(&kmt_lock);
+	kmt_cmd_free();
+}
+module_exit(kmt_exit);
+
+MODULE_DESCRIPTION("Test of the typed kexec handover");
+MODULE_LICENSE("GPL");

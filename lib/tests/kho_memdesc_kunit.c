@@ -1,0 +1,931 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the typed kexec handover, as far as one kernel can test it:
+ * the wire format, preserving and unpreserving, and every error that can be
+ * provoked. What comes after the kexec is tested by lib/test_kho_memdesc.c.
+ */
+
+#include <kunit/test.h>
+
+#include <linux/gfp.h>
+#include <linux/kexec_handover.h>
+#include <linux/kfence.h>
+#include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho/abi/memdesc.h>
+#include <linux/kho_memdesc.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+/* A physical address that no machine has memory at. */
+#define NO_MEMORY	BIT_ULL(51)
+
+/* A call that leaks a page per round is told from other users of memory. */
+#define LEAK_ROUNDS	1000
+#define LEAK_PAGES	(LEAK_ROUNDS / 2)
+
+#define EXPECT_ERR_PTR(test, err, ptr)					\
+	KUNIT_EXPECT_EQ_MSG(test, (long)(err), PTR_ERR(ptr), #ptr)
+
+/* Every allocation of a test is freed after it, whatever failed in it. */
+
+struct block {
+	struct page *page;
+	unsigned int order;
+};
+
+static void free_block(void *data)
+{
+	struct block *block = data;
+
+	__free_pages(block->page, block->order);
+}
+
+static struct page *get_block(struct kunit *test, gfp_t gfp, unsigned int order)
+{
+	struct block *block = kunit_kzalloc(test, sizeof(*block), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, block);
+	block->page = alloc_pages(GFP_KERNEL | gfp, order);
+	block->order = order;
+	KUNIT_ASSERT_NOT_NULL(test, block->page);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_block,
+							   block));
+	return block->page;
+}
+
+static void free_folio(void *data)
+{
+	folio_put(data);
+}
+
+static struct folio *get_folio(struct kunit *test, unsigned int order)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, order);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_folio,
+							   folio));
+	return folio;
+}
+
+struct exact {
+	void *virt;
+	size_t size;
+};
+
+static void free_exact(void *data)
+{
+	struct exact *exact = data;
+
+	free_pages_exact(exact->virt, exact->size);
+}
+
+static void *get_exact(struct kunit *test, size_t size)
+{
+	struct exact *exact = kunit_kzalloc(test, sizeof(*exact), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, exact);
+	exact->size = size;
+	exact->virt = alloc_pages_exact(size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, exact->virt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_exact,
+							   exact));
+	return exact->virt;
+}
+
+static void free_kvmalloc(void *data)
+{
+	kvfree(data);
+}
+
+static void *get_vmalloc(struct kunit *test, size_t size)
+{
+	void *mem = vmalloc(size);
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_kvmalloc,
+							   mem));
+	return mem;
+}
+
+static void *get_kmalloc(struct kunit *test, size_t size)
+{
+	void *mem;
+
+	/* A guarded object lies in memory of another kind. */
+	do {
+		mem = kunit_kzalloc(test, size, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, mem);
+	} while (is_kfence_address(mem));
+	return mem;
+}
+
+static long free_memory(void)
+{
+	drain_local_pages(NULL);
+	return global_zone_page_state(NR_FREE_PAGES);
+}
+
+/* The wire format: a contract with other kernels, which no change may break. */
+
+static void wire_types(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, KHO_MEMDESC_UNTYPED);
+	KUNIT_EXPECT_EQ(test, 1, KHO_MEMDESC_FOLIO);
+	KUNIT_EXPECT_EQ(test, 2, KHO_MEMDESC_BLOCK);
+	KUNIT_EXPECT_EQ(test, 3, KHO_MEMDESC_SPLIT);
+	KUNIT_EXPECT_EQ(test, 4, KHO_MEMDESC_COMPOUND);
+	KUNIT_EXPECT_EQ(test, 5, KHO_MEMDESC_LARGE_KMALLOC);
+	KUNIT_EXPECT_EQ(test, 6, KHO_MEMDESC_SLAB);
+	KUNIT_EXPECT_EQ(test, 7, KHO_MEMDESC_PTDESC);
+	KUNIT_EXPECT_EQ(test, 8, KHO_MEMDESC_PTDESC_KERNEL);
+	KUNIT_EXPECT_EQ(test, 9, KHO_MEMDESC_PTE);
+	KUNIT_EXPECT_EQ(test, 10, KHO_MEMDESC_PMD);
+	KUNIT_EXPECT_EQ(test, 11, KHO_MEMDESC_IOPTDESC);
+	KUNIT_EXPECT_EQ(test, 12, KHO_MEMDESC_METADATA);
+	KUNIT_EXPECT_EQ(test, 13, KHO_NR_MEMDESC);
+	KUNIT_EXPECT_LE(test, KHO_NR_MEMDESC, 1 << KHO_MEMDESC_BITS);
+}
+
+static void wire_key(struct kunit *test)
+{
+	unsigned int indexed = (KHO_TREE_MAX_DEPTH - 1) * KHO_TABLE_SIZE_LOG2 +
+			       KHO_BITMAP_SIZE_LOG2;
+
+	KUNIT_EXPECT_STREQ(test, "kho-v5", KHO_FDT_COMPATIBLE);
+	KUNIT_EXPECT_EQ(test, 4, KHO_MEMDESC_BITS);
+	KUNIT_EXPECT_EQ(test, 65 - PAGE_SHIFT, KHO_MEMDESC_SHIFT);
+
+	switch (PAGE_SHIFT) {
+	case 12:
+		KUNIT_EXPECT_EQ(test, 53, KHO_MEMDESC_SHIFT);
+		KUNIT_EXPECT_EQ(test, 6, KHO_TREE_MAX_DEPTH);
+		KUNIT_EXPECT_EQ(test, 60, indexed);
+		break;
+	case 14:
+		KUNIT_EXPECT_EQ(test, 51, KHO_MEMDESC_SHIFT);
+		KUNIT_EXPECT_EQ(test, 5, KHO_TREE_MAX_DEPTH);
+		KUNIT_EXPECT_EQ(test, 61, indexed);
+		break;
+	case 16:
+		KUNIT_EXPECT_EQ(test, 49, KHO_MEMDESC_SHIFT);
+		KUNIT_EXPECT_EQ(test, 4, KHO_TREE_MAX_DEPTH);
+		KUNIT_EXPECT_EQ(test, 58, indexed);
+		break;
+	}
+	KUNIT_EXPECT_LE(test, KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS, indexed);
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_radix_node));
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_radix_leaf));
+}
+
+static void wire_vmalloc(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 16, sizeof(struct kho_vmalloc));
+	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_vmalloc, first));
+	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_vmalloc, total_pages));
+	KUNIT_EXPECT_EQ(test, 12, offsetof(struct kho_vmalloc, flags));
+	KUNIT_EXPECT_EQ(test, 14, offsetof(struct kho_vmalloc, order));
+	KUNIT_EXPECT_EQ(test, 2, sizeof_field(struct kho_vmalloc, flags));
+	KUNIT_EXPECT_EQ(test, 2, sizeof_field(struct kho_vmalloc, order));
+
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_vmalloc_chunk));
+	KUNIT_EXPECT_EQ(test, 8, sizeof(struct kho_vmalloc_hdr));
+	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_vmalloc_chunk, phys));
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE / 8 - 1, KHO_VMALLOC_SIZE);
+}
+
+/* Preserving and unpreserving. */
+
+static void preserve_folio(struct kunit *test)
+{
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
+		struct folio *folio = get_folio(test, order);
+
+		for (unsigned int round = 0; round < 3; round++) {
+			KUNIT_EXPECT_EQ_MSG(test, 0, kho_folio_preserve(folio),
+					    "order %u, round %u", order, round);
+			KUNIT_EXPECT_EQ(test, -EEXIST,
+					kho_folio_preserve(folio));
+			kho_folio_unpreserve(folio);
+		}
+		KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
+		kunit_release_action(test, free_folio, folio);
+	}
+}
+
+static void check_block(struct kunit *test, gfp_t gfp, unsigned int order)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | gfp, order);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	for (unsigned int round = 0; round < 3; round++) {
+		KUNIT_EXPECT_EQ_MSG(test, 0, kho_pages_preserve(page, order),
+				    "order %u, round %u", order, round);
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, order));
+		kho_pages_unpreserve(page, order);
+	}
+	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+	__free_pages(page, order);
+}
+
+static void preserve_pages(struct kunit *test)
+{
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+		check_block(test, 0, order);
+}
+
+static void preserve_compound_pages(struct kunit *test)
+{
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++)
+		check_block(test, __GFP_COMP, order);
+}
+
+static void preserve_pages_exact(struct kunit *test)
+{
+	static const size_t sizes[] = {
+		1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE, 5 * PAGE_SIZE + 1,
+		7 * PAGE_SIZE - 1, 8 * PAGE_SIZE, SZ_1M + PAGE_SIZE,
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		void *virt = get_exact(test, sizes[i]);
+
+		for (unsigned int round = 0; round < 3; round++) {
+			KUNIT_EXPECT_EQ_MSG(test, 0,
+					    kho_pages_exact_preserve(virt, sizes[i]),
+					    "size %zu, round %u", sizes[i],
+					    round);
+			KUNIT_EXPECT_EQ(test, -EEXIST,
+					kho_pages_exact_preserve(virt, sizes[i]));
+			kho_pages_exact_unpreserve(virt, sizes[i]);
+		}
+	}
+}
+
+static void preserve_vmalloc(struct kunit *test)
+{
+	static const size_t sizes[] = {
+		1, PAGE_SIZE, PAGE_SIZE + 1, 7 * PAGE_SIZE - 1, SZ_1M + 1,
+		KHO_VMALLOC_SIZE * PAGE_SIZE, SZ_4M + 5,
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		void *mem = get_vmalloc(test, sizes[i]);
+		struct kho_vmalloc ser = {}, other = {};
+
+		for (unsigned int round = 0; round < 3; round++) {
+			KUNIT_EXPECT_EQ_MSG(test, 0,
+					    kho_vmalloc_preserve(mem, &ser),
+					    "size %zu, round %u", sizes[i],
+					    round);
+			KUNIT_EXPECT_NE(test, 0, ser.first.phys);
+			KUNIT_EXPECT_EQ(test, PFN_UP(sizes[i]),
+					ser.total_pages);
+			KUNIT_EXPECT_EQ(test, -EEXIST,
+					kho_vmalloc_preserve(mem, &other));
+			kho_vmalloc_unpreserve(&ser);
+		}
+	}
+}
+
+static void preserve_huge_vmalloc(struct kunit *test)
+{
+	void *mem = vmalloc_huge(PMD_SIZE + PAGE_SIZE + 1, GFP_KERNEL);
+	struct kho_vmalloc ser = {}, other = {};
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, find_vm_area(mem)->nr_pages, ser.total_pages);
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &other));
+	kho_vmalloc_unpreserve(&ser);
+	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	kho_vmalloc_unpreserve(&ser);
+	vfree(mem);
+}
+
+static void preserve_page_desc(struct kunit *test)
+{
+	struct page *folio = folio_page(get_folio(test, 3), 0);
+	struct page *block = get_block(test, 0, 3);
+	struct page *compound = get_block(test, __GFP_COMP, 3);
+	struct page *split = virt_to_page(get_exact(test, 8 * PAGE_SIZE));
+	struct {
+		struct page *page;
+		enum kho_memdesc type;
+	} good[] = {
+		{ folio, KHO_MEMDESC_FOLIO },
+		{ block, KHO_MEMDESC_BLOCK },
+		{ compound, KHO_MEMDESC_COMPOUND },
+		{ split, KHO_MEMDESC_SPLIT },
+	}, bad[] = {
+		{ folio, KHO_MEMDESC_BLOCK },
+		{ folio, KHO_MEMDESC_SPLIT },
+		{ block, KHO_MEMDESC_FOLIO },
+		{ block, KHO_MEMDESC_SPLIT },
+		{ block, KHO_MEMDESC_COMPOUND },
+		{ compound, KHO_MEMDESC_BLOCK },
+		{ compound, KHO_MEMDESC_SPLIT },
+		{ split, KHO_MEMDESC_FOLIO },
+		{ split, KHO_MEMDESC_BLOCK },
+		{ split, KHO_MEMDESC_COMPOUND },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    kho_preserve_page_desc(bad[i].page, 3,
+							   bad[i].type),
+				    "bad %u", i);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, 0,
+				    kho_preserve_page_desc(good[i].page, 3,
+							   good[i].type),
+				    "good %u", i);
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_preserve_page_desc(good[i].page, 3,
+						       good[i].type));
+		kho_unpreserve_page_desc(good[i].page, 3, good[i].type);
+	}
+
+	/* no type of the wire format */
+	KUNIT_EXPECT_NE(test, 0, kho_preserve_page_desc(block, 3,
+							KHO_NR_MEMDESC));
+	KUNIT_EXPECT_NE(test, 0, kho_preserve_page_desc(block, 3, 16));
+	KUNIT_EXPECT_NE(test, 0, kho_preserve_page_desc(block, 3, 255));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 3));
+	kho_pages_unpreserve(block, 3);
+}
+
+/* Order 0 folios and single pages are the same, either call takes either. */
+static void preserve_single_page(struct kunit *test)
+{
+	struct folio *folio = get_folio(test, 0);
+	struct page *page = get_block(test, 0, 0);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(folio_page(folio, 0), 0));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+	kho_pages_unpreserve(folio_page(folio, 0), 0);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(page_folio(page)));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, 0));
+	kho_folio_unpreserve(page_folio(page));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	kho_pages_unpreserve(page, 0);
+}
+
+/* What is unpreserved as something else than it was preserved stays. */
+static void preserve_old_and_new(struct kunit *test)
+{
+	struct folio *folio = get_folio(test, 2);
+	void *virt = get_exact(test, 5 * PAGE_SIZE);
+	void *mem = get_vmalloc(test, 3 * PAGE_SIZE);
+	struct kho_vmalloc ser = {}, other = {};
+	struct page *page = virt_to_page(virt);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_folio(folio));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_folio(folio));
+	kho_unpreserve_folio(folio);
+	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_folio(folio));
+	kho_folio_unpreserve(folio);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_pages(page, 5));
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page + 4, 1));
+	kho_unpreserve_pages(page, 5);
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page, 5));
+	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_vmalloc(mem, &ser));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &other));
+	kho_unpreserve_vmalloc(&ser);
+	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_vmalloc(mem, &other));
+	kho_vmalloc_unpreserve(&ser);
+}
+
+/* Overlaps. Split pages, because each of them can be preserved by itself. */
+
+static void overlap_within(struct kunit *test)
+{
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+	struct page *page = virt_to_page(virt);
+
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	for (unsigned int i = 0; i < 8; i++) {
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page + i, 0));
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_folio_preserve(page_folio(page + i)));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page + i, 1));
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_pages_exact_preserve(virt + i * PAGE_SIZE,
+							 (8 - i) * PAGE_SIZE));
+	}
+	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
+
+	for (unsigned int i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page + i, 0));
+	for (unsigned int i = 0; i < 8; i++)
+		kho_pages_unpreserve(page + i, 0);
+}
+
+static void overlap_around(struct kunit *test)
+{
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+	struct page *page = virt_to_page(virt);
+
+	/* The larger call fails late, after some of its pages were free. */
+	for (unsigned int i = 0; i < 8; i++) {
+		struct folio *folio = page_folio(page + i);
+
+		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page, 8));
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_preserve_page_desc(page, 3,
+						       KHO_MEMDESC_SPLIT));
+
+		/* Nothing is left of it. */
+		for (unsigned int j = 0; j < 8; j++) {
+			if (j == i)
+				continue;
+			KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page + j, 0));
+			kho_pages_unpreserve(page + j, 0);
+		}
+		kho_folio_unpreserve(folio);
+	}
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
+}
+
+static void overlap_partial(struct kunit *test)
+{
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			kho_pages_exact_preserve(virt + 3 * PAGE_SIZE,
+						 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			kho_pages_exact_preserve(virt + 4 * PAGE_SIZE,
+						 4 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt + 5 * PAGE_SIZE,
+							  3 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			kho_pages_exact_preserve(virt, 6 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
+	kho_pages_exact_unpreserve(virt + 5 * PAGE_SIZE, 3 * PAGE_SIZE);
+}
+
+static void overlap_vmalloc(struct kunit *test)
+{
+	void *mem = get_vmalloc(test, 6 * PAGE_SIZE);
+	struct kho_vmalloc ser = {};
+
+	for (unsigned int i = 0; i < 6; i++) {
+		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
+
+		KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 0));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &ser));
+		for (unsigned int j = 0; j < 6; j++) {
+			struct page *other = vmalloc_to_page(mem + j * PAGE_SIZE);
+
+			if (j == i)
+				continue;
+			KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(other, 0));
+			kho_pages_unpreserve(other, 0);
+		}
+		kho_pages_unpreserve(page, 0);
+	}
+
+	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	for (unsigned int i = 0; i < 6; i++) {
+		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
+
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, 0));
+	}
+	kho_vmalloc_unpreserve(&ser);
+}
+
+/* Memory of another type or order than the call is for. */
+
+static void wrong_type_slab(struct kunit *test)
+{
+	struct page *page = virt_to_head_page(get_kmalloc(test, 64));
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_pages(page, 1));
+}
+
+static void wrong_type_large_kmalloc(struct kunit *test)
+{
+	void *mem = get_kmalloc(test, 4 * KMALLOC_MAX_CACHE_SIZE);
+	unsigned int order = get_order(4 * KMALLOC_MAX_CACHE_SIZE);
+	struct page *page = virt_to_page(mem);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, order));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_exact_preserve(mem, PAGE_SIZE));
+}
+
+static void wrong_type_ptdesc(struct kunit *test)
+{
+	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	KUNIT_ASSERT_TRUE(test, pagetable_pte_ctor(&init_mm, ptdesc));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve(ptdesc_folio(ptdesc)));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_preserve(ptdesc_page(ptdesc), 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(ptdesc_address(ptdesc),
+						 PAGE_SIZE));
+	pagetable_dtor_free(ptdesc);
+}
+
+static void wrong_type_frozen(struct kunit *test)
+{
+	struct page *page = get_block(test, 0, 0);
+
+	KUNIT_ASSERT_TRUE(test, page_ref_freeze(page, 1));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 0, page_ref_count(page));
+	page_ref_unfreeze(page, 1);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	kho_pages_unpreserve(page, 0);
+}
+
+static void wrong_type_block(struct kunit *test)
+{
+	struct folio *folio = get_folio(test, 3);
+	struct page *block = get_block(test, 0, 3);
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+	struct page *page = folio_page(folio, 0);
+
+	/* a folio is no bare block, and no split pages */
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 3));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(folio_address(folio),
+						 8 * PAGE_SIZE));
+	/* the first page of a block passes for one page, the others do not */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(page_address(block),
+						 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_pages(block, 8));
+	/* split pages are no block */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_preserve(virt_to_page(virt), 3));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_preserve(virt_to_page(virt), 1));
+
+	/* and nothing is left of all this */
+	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 3));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	kho_folio_unpreserve(folio);
+	kho_pages_unpreserve(block, 3);
+	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
+}
+
+static void wrong_order(struct kunit *test)
+{
+	static const unsigned int orders[] = {
+		MAX_PAGE_ORDER + 1, 64 - PAGE_SHIFT, 63, 64, INT_MAX, UINT_MAX,
+	};
+	struct page *compound = get_block(test, __GFP_COMP, 2);
+	struct page *block = get_block(test, 0, 2);
+	struct folio *folio = get_folio(test, 2);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 1));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 3));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(compound, 1,
+					       KHO_MEMDESC_COMPOUND));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(folio_page(folio, 0), 3,
+					       KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(folio_page(folio, 0), 1,
+					       KHO_MEMDESC_FOLIO));
+
+	/* not the first page of anything */
+	for (unsigned int i = 1; i < 4; i++) {
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_pages_preserve(compound + i, 0));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_pages_preserve(block + i, 0));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_pages_preserve(folio_page(folio, i), 0));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_preserve_page_desc(folio_page(folio, i), 0,
+						       KHO_MEMDESC_FOLIO));
+	}
+
+	/* not aligned to the order */
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(block + 1, 1));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(block + 3, 2));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(block + 1, 1,
+					       KHO_MEMDESC_SPLIT));
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    kho_pages_preserve(block, orders[i]),
+				    "order %u", orders[i]);
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    kho_preserve_page_desc(block, orders[i],
+							   KHO_MEMDESC_SPLIT),
+				    "order %u", orders[i]);
+	}
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(compound, 2));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 2));
+	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+	kho_pages_unpreserve(compound, 2);
+	kho_pages_unpreserve(block, 2);
+	kho_folio_unpreserve(folio);
+}
+
+/* A page in a scratch area, allocated so that only its place is wrong. */
+static struct page *get_scratch_page(void)
+{
+	for (unsigned long pfn = 0; pfn < max_pfn; pfn += pageblock_nr_pages) {
+		if (!pfn_to_online_page(pfn) ||
+		    !kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE))
+			continue;
+		if (!alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_CMA, GFP_KERNEL))
+			return pfn_to_page(pfn);
+	}
+	return NULL;
+}
+
+static void wrong_place_scratch(struct kunit *test)
+{
+	struct page *page = get_scratch_page();
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_folio_preserve(page_folio(page)));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
+	KUNIT_EXPECT_NE(test, 0, kho_preserve_folio(page_folio(page)));
+	KUNIT_EXPECT_NE(test, 0, kho_preserve_pages(page, 1));
+	free_contig_range(page_to_pfn(page), 1);
+}
+
+static void wrong_pages_exact(struct kunit *test)
+{
+	void *virt = get_exact(test, 4 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_exact_preserve(virt, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(virt + 1, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(virt + PAGE_SIZE / 2,
+						 2 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_pages_exact_preserve(virt, SIZE_MAX));
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 4 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 4 * PAGE_SIZE);
+}
+
+static void wrong_vmalloc(struct kunit *test)
+{
+	void *mem = get_vmalloc(test, 4 * PAGE_SIZE);
+	struct page *page = get_block(test, 0, 0);
+	struct kho_vmalloc ser = {};
+	struct vm_struct *vm;
+	void *map;
+
+	/* not the start of the area */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_vmalloc_preserve(mem + PAGE_SIZE, &ser));
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_vmalloc_preserve(mem + 8, &ser));
+
+	/* nothing there */
+	vm = get_vm_area(PAGE_SIZE, VM_ALLOC);
+	KUNIT_ASSERT_NOT_NULL(test, vm);
+	map = vm->addr;
+	free_vm_area(vm);
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_vmalloc_preserve(map, &ser));
+
+	/* areas without memory of their own */
+	map = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(map, &ser));
+	vunmap(map);
+
+	vm = get_vm_area(PAGE_SIZE, VM_IOREMAP);
+	KUNIT_ASSERT_NOT_NULL(test, vm);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(vm->addr, &ser));
+	free_vm_area(vm);
+
+	/* kvmalloc() memory that is not vmalloc memory */
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			kho_vmalloc_preserve(get_kmalloc(test, 64), &ser));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			kho_vmalloc_preserve(get_kmalloc(test, SZ_64K), &ser));
+
+	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	kho_vmalloc_unpreserve(&ser);
+}
+
+/* Calls that fail, and calls that are undone, leave nothing behind. */
+
+static void failed_calls_leak_nothing(struct kunit *test)
+{
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+	void *mem = get_vmalloc(test, 8 * PAGE_SIZE);
+	struct page *page = vmalloc_to_page(mem + 7 * PAGE_SIZE);
+	struct folio *folio = get_folio(test, 1);
+	struct kho_vmalloc ser = {};
+	long before;
+
+	KUNIT_ASSERT_EQ(test, 0,
+			kho_pages_preserve(virt_to_page(virt) + 7, 0));
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 0));
+	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+
+	before = free_memory();
+	for (unsigned int i = 0; i < LEAK_ROUNDS; i++) {
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &ser));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_vmalloc_preserve(mem + PAGE_SIZE, &ser));
+	}
+	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
+
+	kho_folio_unpreserve(folio);
+	kho_pages_unpreserve(page, 0);
+	kho_pages_unpreserve(virt_to_page(virt) + 7, 0);
+}
+
+static void undone_calls_leak_nothing(struct kunit *test)
+{
+	void *virt = get_exact(test, 7 * PAGE_SIZE);
+	void *mem = get_vmalloc(test, 8 * PAGE_SIZE);
+	struct folio *folio = get_folio(test, 1);
+	struct kho_vmalloc ser = {};
+	long before;
+
+	before = free_memory();
+	for (unsigned int i = 0; i < LEAK_ROUNDS; i++) {
+		KUNIT_ASSERT_EQ(test, 0,
+				kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+		kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
+		KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+		kho_vmalloc_unpreserve(&ser);
+		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+		kho_folio_unpreserve(folio);
+	}
+	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
+}
+
+/* Restoring what no previous kernel has handed over. */
+
+static void restore_own_memory(struct kunit *test)
+{
+	struct folio *folio = get_folio(test, 2);
+	struct page *page = get_block(test, 0, 2);
+	void *virt = get_exact(test, 3 * PAGE_SIZE);
+	void *mem = get_vmalloc(test, 3 * PAGE_SIZE);
+	phys_addr_t phys = PFN_PHYS(folio_pfn(folio));
+	struct kho_vmalloc ser = {};
+
+	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 2));
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 3 * PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+
+	EXPECT_ERR_PTR(test, -ENOENT, kho_folio_restore(phys));
+	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_restore(page_to_phys(page), 2));
+	EXPECT_ERR_PTR(test, -ENOENT,
+		       kho_pages_exact_restore(virt_to_phys(virt),
+					       3 * PAGE_SIZE));
+	EXPECT_ERR_PTR(test, -ENOENT, kho_vmalloc_restore(&ser));
+	EXPECT_ERR_PTR(test, -ENOENT,
+		       kho_restore_page_desc(phys, MEMDESC_TYPE_FOLIO(NULL)));
+	EXPECT_ERR_PTR(test, -ENOENT,
+		       kho_restore_page_desc(page_to_phys(page),
+					     MEMDESC_TYPE_PAGES(NULL)));
+
+	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
+	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+	KUNIT_EXPECT_EQ(test, 0, page_ref_count(page + 1));
+
+	kho_vmalloc_unpreserve(&ser);
+	kho_pages_exact_unpreserve(virt, 3 * PAGE_SIZE);
+	kho_pages_unpreserve(page, 2);
+	kho_folio_unpreserve(folio);
+}
+
+static void restore_bad_address(struct kunit *test)
+{
+	struct page *page = get_block(test, 0, 1);
+	phys_addr_t phys = page_to_phys(page);
+	struct kho_vmalloc ser = {};
+
+	EXPECT_ERR_PTR(test, -EINVAL, kho_folio_restore(phys + 1));
+	EXPECT_ERR_PTR(test, -EINVAL, kho_pages_restore(phys + 8, 0));
+	EXPECT_ERR_PTR(test, -EINVAL,
+		       kho_pages_exact_restore(phys + 8, PAGE_SIZE));
+	EXPECT_ERR_PTR(test, -EINVAL, kho_pages_exact_restore(phys, 0));
+
+	EXPECT_ERR_PTR(test, -ENOENT, kho_folio_restore(phys));
+	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_restore(phys, 1));
+	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_exact_restore(phys, PAGE_SIZE));
+
+	/* two errors would be true of each of these */
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_restore(phys + PAGE_SIZE, 1)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_restore(phys,
+							 MAX_PAGE_ORDER + 1)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_restore(phys, UINT_MAX)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_folio_restore(NO_MEMORY)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_restore(NO_MEMORY, 0)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(NO_MEMORY, 1)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(phys, SIZE_MAX)));
+
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	ser.total_pages = 1;
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	ser.first.phys = NO_MEMORY;
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	ser.first.phys = phys + 8;
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	ser.first.phys = phys;
+	EXPECT_ERR_PTR(test, -ENOENT, kho_vmalloc_restore(&ser));
+
+	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+}
+
+static int kho_memdesc_init(struct kunit *test)
+{
+	if (!kho_is_enabled())
+		kunit_skip(test, "kexec handover is off, boot with kho=on");
+	return 0;
+}
+
+static struct kunit_case kho_memdesc_cases[] = {
+	KUNIT_CASE(wire_types),
+	KUNIT_CASE(wire_key),
+	KUNIT_CASE(wire_vmalloc),
+	KUNIT_CASE(preserve_folio),
+	KUNIT_CASE(preserve_pages),
+	KUNIT_CASE(preserve_compound_pages),
+	KUNIT_CASE(preserve_pages_exact),
+	KUNIT_CASE(preserve_vmalloc),
+	KUNIT_CASE(preserve_huge_vmalloc),
+	KUNIT_CASE(preserve_page_desc),
+	KUNIT_CASE(preserve_single_page),
+	KUNIT_CASE(preserve_old_and_new),
+	KUNIT_CASE(overlap_within),
+	KUNIT_CASE(overlap_around),
+	KUNIT_CASE(overlap_partial),
+	KUNIT_CASE(overlap_vmalloc),
+	KUNIT_CASE(wrong_type_slab),
+	KUNIT_CASE(wrong_type_large_kmalloc),
+	KUNIT_CASE(wrong_type_ptdesc),
+	KUNIT_CASE(wrong_type_frozen),
+	KUNIT_CASE(wrong_type_block),
+	KUNIT_CASE(wrong_order),
+	KUNIT_CASE(wrong_place_scratch),
+	KUNIT_CASE(wrong_pages_exact),
+	KUNIT_CASE(wrong_vmalloc),
+	KUNIT_CASE(failed_calls_leak_nothing),
+	KUNIT_CASE(undone_calls_leak_nothing),
+	KUNIT_CASE(restore_own_memory),
+	KUNIT_CASE(restore_bad_address),
+	{}
+};
+
+static struct kunit_suite kho_memdesc_suite = {
+	.name = "kho_memdesc",
+	.init = kho_memdesc_init,
+	.test_cases = kho_memdesc_cases,
+};
+
+kunit_test_suite(kho_memdesc_suite);

@@ -1,0 +1,761 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of memory descriptors, see Documentation/mm/memdesc.rst.
+ */
+#include <kunit/test.h>
+#include <linux/cgroup.h>
+#include <linux/gfp.h>
+#include <linux/memcontrol.h>
+#include <linux/memdesc.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+#include <net/netmem.h>
+#include "../../mm/slab.h"
+#ifdef CONFIG_IOMMU_SUPPORT
+#include "../../drivers/iommu/iommu-pages.h"
+#else
+#include <linux/ioptdesc.h>
+#endif
+
+/* Large allocations may fail, and then without a word. */
+#define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+
+struct type_param {
+	const char *name;
+	enum memdesc_type type;
+	size_t size;
+	unsigned int page_type;
+	bool frozen;
+	bool rmappable;
+};
+
+static const struct type_param types[] = {
+	{ "pages", MEMDESC_PAGES },
+	{ "folio", MEMDESC_FOLIO, sizeof(struct folio), .rmappable = true },
+	{ "slab", MEMDESC_SLAB, sizeof(struct slab), PGTY_slab, true },
+	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true },
+	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc) },
+	{ "ioptdesc", MEMDESC_IOPTDESC, sizeof(struct ioptdesc),
+	  .rmappable = true },
+	{ "netmem", MEMDESC_NETMEM, sizeof(struct netmem_desc) },
+};
+
+KUNIT_ARRAY_PARAM_DESC(types, types, name);
+
+static memdesc_t null_memdesc(enum memdesc_type type)
+{
+	switch (type) {
+	case MEMDESC_PAGES:
+		return MEMDESC_TYPE_PAGES(NULL);
+	case MEMDESC_FOLIO:
+		return MEMDESC_TYPE_FOLIO(NULL);
+	case MEMDESC_SLAB:
+		return MEMDESC_TYPE_SLAB(NULL);
+	case MEMDESC_LARGE_KMALLOC:
+		return MEMDESC_TYPE_LARGE_KMALLOC(NULL);
+	case MEMDESC_PTDESC:
+		return MEMDESC_TYPE_PTDESC(NULL);
+	case MEMDESC_IOPTDESC:
+		return MEMDESC_TYPE_IOPTDESC(NULL);
+	default:
+		return MEMDESC_TYPE_NETMEM(NULL);
+	}
+}
+
+/* What the pages of an allocation look like to page_memdesc(). */
+static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
+{
+	if (p->frozen)
+		return p->type;
+	if (!order || p->type == MEMDESC_PAGES)
+		return MEMDESC_FOLIO;
+	if (p->rmappable && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		return MEMDESC_FOLIO;
+	return MEMDESC_PAGES;
+}
+
+static void check_pages(struct kunit *test, struct page *page,
+			unsigned int order, const struct type_param *p,
+			bool compound)
+{
+	const enum memdesc_type seen = compound && order ?
+		seen_as(p, order) : seen_as(p, 0);
+	const unsigned long nr = 1UL << order;
+	unsigned long i;
+
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), p->frozen ? 0 : 1);
+	KUNIT_EXPECT_EQ(test, page->page_type, p->page_type ?
+			p->page_type << 24 : UINT_MAX);
+	KUNIT_EXPECT_EQ(test, !!PageHead(page), compound && order);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(page_to_pfn(page), nr));
+	if (compound && order) {
+		KUNIT_EXPECT_EQ(test, compound_order(page), order);
+		KUNIT_EXPECT_EQ(test,
+				folio_test_large_rmappable(page_folio(page)),
+				p->rmappable &&
+				IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE));
+	}
+
+	for (i = 0; i < nr; i++) {
+		struct page *first = compound ? page : page + i;
+		memdesc_t md = page_memdesc(page + i);
+
+		if (i)
+			KUNIT_ASSERT_EQ(test, page_ref_count(page + i), 0);
+		KUNIT_ASSERT_EQ(test, memdesc_type(md), seen);
+		KUNIT_ASSERT_PTR_EQ(test, memdesc_ptr(md), (void *)first);
+		KUNIT_ASSERT_EQ(test, page_memdesc_type(page + i), seen);
+	}
+}
+
+static void free_pages_of(struct page *page, unsigned int order,
+			  enum memdesc_type type)
+{
+	/* Not compound: only the caller knows the order. */
+	if (type == MEMDESC_PAGES && !PageHead(page))
+		__free_pages(page, order);
+	else
+		free_page_desc(page);
+}
+
+static void memdesc_test_encode(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	memdesc_t md = null_memdesc(p->type);
+	struct page *page = virt_to_page(test->priv);
+
+	KUNIT_EXPECT_EQ(test, memdesc_type(md), p->type);
+	KUNIT_EXPECT_NULL(test, memdesc_ptr(md));
+
+	md = __memdesc(page, p->type);
+	KUNIT_EXPECT_EQ(test, memdesc_type(md), p->type);
+	KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(md), (void *)page);
+
+	KUNIT_EXPECT_STREQ(test, memdesc_type_name(p->type), p->name);
+}
+
+/* Each macro makes the type that it is named after, from the right pointer. */
+static void memdesc_test_make(struct kunit *test)
+{
+	struct page *page = virt_to_page(test->priv);
+	struct folio *folio = (struct folio *)page;
+	struct slab *slab = (struct slab *)page;
+	struct ptdesc *ptdesc = page_ptdesc(page);
+	struct ioptdesc *iopt = (struct ioptdesc *)page;
+	struct netmem_desc *nmdesc = (struct netmem_desc *)page;
+	const memdesc_t made[] = {
+		MEMDESC_TYPE_PAGES(page),
+		MEMDESC_TYPE_FOLIO(folio),
+		MEMDESC_TYPE_SLAB(slab),
+		MEMDESC_TYPE_LARGE_KMALLOC(page),
+		MEMDESC_TYPE_PTDESC(ptdesc),
+		MEMDESC_TYPE_IOPTDESC(iopt),
+		MEMDESC_TYPE_NETMEM(nmdesc),
+	};
+	int i;
+
+	static_assert(ARRAY_SIZE(made) == NR_MEMDESC_TYPES);
+	static_assert(ARRAY_SIZE(types) == NR_MEMDESC_TYPES);
+	for (i = 0; i < NR_MEMDESC_TYPES; i++) {
+		KUNIT_EXPECT_EQ(test, memdesc_type(made[i]), i);
+		KUNIT_EXPECT_EQ(test, types[i].type, i);
+		KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(made[i]), (void *)page);
+	}
+	KUNIT_EXPECT_STREQ(test, memdesc_type_name(NR_MEMDESC_TYPES),
+			   "invalid");
+}
+
+static void memdesc_test_alloc_free(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	unsigned int order;
+	struct page *page;
+
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		page = alloc_page_desc(GFP_TEST, order, null_memdesc(p->type));
+		if (!page && order > PAGE_ALLOC_COSTLY_ORDER) {
+			kunit_warn(test, "no memory of order %u\n", order);
+			return;
+		}
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		check_pages(test, page, order, p, p->type != MEMDESC_PAGES);
+		free_pages_of(page, order, p->type);
+
+		if (p->type != MEMDESC_PAGES)
+			continue;
+		page = alloc_page_desc(GFP_TEST | __GFP_COMP, order,
+				       MEMDESC_TYPE_PAGES(NULL));
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		check_pages(test, page, order, p, true);
+		free_page_desc(page);
+	}
+
+	KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, MAX_PAGE_ORDER + 1,
+						null_memdesc(p->type)));
+}
+
+/* The type as a constant takes another path for some types. */
+static void memdesc_test_constant(struct kunit *test)
+{
+	struct page *page;
+
+#define TEST_CONSTANT(type)						\
+	do {								\
+		page = alloc_page_desc(GFP_TEST, 2,			\
+				       MEMDESC_TYPE_##type(NULL));	\
+		KUNIT_ASSERT_NOT_NULL(test, page);			\
+		check_pages(test, page, 2, &types[MEMDESC_##type],	\
+			    MEMDESC_##type != MEMDESC_PAGES);		\
+		free_pages_of(page, 2, MEMDESC_##type);			\
+	} while (0)
+
+	TEST_CONSTANT(PAGES);
+	TEST_CONSTANT(FOLIO);
+	TEST_CONSTANT(SLAB);
+	TEST_CONSTANT(LARGE_KMALLOC);
+	TEST_CONSTANT(PTDESC);
+	TEST_CONSTANT(IOPTDESC);
+	TEST_CONSTANT(NETMEM);
+#undef TEST_CONSTANT
+}
+
+/* Many times more than what may go to somebody else meanwhile. */
+#define LEAK_PAGES	(SZ_64M >> PAGE_SHIFT)
+
+static void memdesc_test_no_leak(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	static const unsigned int orders[] = { 0, 1, PAGE_ALLOC_COSTLY_ORDER };
+	unsigned long before, after, i;
+	struct page *page;
+	int o;
+
+	for (o = 0; o < ARRAY_SIZE(orders); o++) {
+		const unsigned int order = orders[o];
+
+		before = global_zone_page_state(NR_FREE_PAGES);
+		for (i = 0; i < LEAK_PAGES; i += 1UL << order) {
+			page = alloc_page_desc(GFP_TEST, order,
+					       null_memdesc(p->type));
+			KUNIT_ASSERT_NOT_NULL(test, page);
+			free_pages_of(page, order, p->type);
+		}
+		after = global_zone_page_state(NR_FREE_PAGES);
+		KUNIT_EXPECT_GT_MSG(test, after + LEAK_PAGES / 2, before,
+				    "order %u", order);
+	}
+}
+
+static void typed_on_node(struct kunit *test, int nid)
+{
+	unsigned int order;
+
+#define TEST_TYPED(name, ctype...)					\
+	do {								\
+		ctype *desc = memdesc_alloc_node(GFP_TEST, order, nid,	\
+						 ctype);		\
+									\
+		KUNIT_ASSERT_NOT_NULL(test, desc);			\
+		check_pages(test, (struct page *)desc, order,		\
+			    &types[name], true);			\
+		memdesc_free(desc);					\
+	} while (0)
+
+	for (order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
+		TEST_TYPED(MEMDESC_FOLIO, struct folio);
+		TEST_TYPED(MEMDESC_SLAB, struct slab);
+		TEST_TYPED(MEMDESC_PTDESC, struct ptdesc);
+		TEST_TYPED(MEMDESC_IOPTDESC, struct ioptdesc);
+		TEST_TYPED(MEMDESC_NETMEM, struct netmem_desc);
+	}
+#undef TEST_TYPED
+}
+
+static void memdesc_test_typed(struct kunit *test)
+{
+	typed_on_node(test, NUMA_NO_NODE);
+	typed_on_node(test, numa_mem_id());
+}
+
+static void memdesc_test_wrong_size(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	void *desc;
+
+	kunit_warning_suppress(test) {
+		desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
+					    p->size + 8, p->type);
+		KUNIT_EXPECT_NULL(test, desc);
+		desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, 0,
+					    p->type);
+		KUNIT_EXPECT_NULL(test, desc);
+		desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, p->size,
+					    NR_MEMDESC_TYPES);
+		KUNIT_EXPECT_NULL(test, desc);
+	}
+
+	if (!p->size)
+		return;
+	desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, p->size,
+				    p->type);
+	KUNIT_ASSERT_NOT_NULL(test, desc);
+	free_page_desc(desc);
+}
+
+/* There is no descriptor before the pages where it overlays them. */
+static void memdesc_test_not_null(struct kunit *test)
+{
+	struct folio *folio = (struct folio *)virt_to_page(test->priv);
+	memdesc_t md = MEMDESC_TYPE_FOLIO(folio);
+
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, 0, md));
+		KUNIT_EXPECT_NULL(test, alloc_page_desc_node(GFP_TEST, 0, 0,
+							     md));
+		KUNIT_EXPECT_NULL(test, alloc_page_desc_nolock(0, 0, 0, md));
+	}
+}
+
+static void memdesc_test_refcount(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	struct page *page;
+
+	page = alloc_page_desc(GFP_TEST, 1, null_memdesc(p->type));
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, get_page_unless_zero(page), !p->frozen);
+	if (!p->frozen) {
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
+		if (PageHead(page)) {
+			/* Only the last reference takes the memory along. */
+			free_page_desc(page);
+			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+			KUNIT_EXPECT_TRUE(test, PageHead(page));
+		} else {
+			put_page(page);
+		}
+	}
+	free_pages_of(page, 1, p->type);
+}
+
+static void memdesc_test_zero(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	struct page *page;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		page = alloc_page_desc(GFP_TEST | __GFP_ZERO, 1,
+				       null_memdesc(p->type));
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), 0,
+						   PAGE_SIZE << 1));
+		memset(page_address(page), 0xa5, PAGE_SIZE << 1);
+		free_pages_of(page, 1, p->type);
+	}
+}
+
+static void memdesc_test_node(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	const gfp_t gfp = GFP_TEST | __GFP_THISNODE;
+	struct page *page;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		page = alloc_page_desc_node(gfp, 1, nid, null_memdesc(p->type));
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
+		check_pages(test, page, 1, p, p->type != MEMDESC_PAGES);
+		free_pages_of(page, 1, p->type);
+
+		if (!p->size)
+			continue;
+		page = __memdesc_alloc_node(gfp, 1, nid, p->size, p->type);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
+		free_page_desc(page);
+	}
+
+	page = alloc_page_desc_node(GFP_TEST, 0, NUMA_NO_NODE,
+				    null_memdesc(p->type));
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	free_page_desc(page);
+}
+
+static void memdesc_test_nolock(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	unsigned int order;
+
+	for (order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
+		struct page *page = NULL;
+		int tries = 100;
+
+		while (!page && tries--)
+			page = alloc_page_desc_nolock(0, order, NUMA_NO_NODE,
+						      null_memdesc(p->type));
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		/* Compound whatever the type. */
+		check_pages(test, page, order, p, true);
+		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), 0,
+						   PAGE_SIZE << order));
+		free_page_desc(page);
+	}
+}
+
+#ifdef CONFIG_MEMCG
+/*
+ * Kernel threads are charged to the root group, which is not charged at all.
+ * Any other group will do; a test at boot has none, one that is started from
+ * debugfs may.
+ */
+static struct mem_cgroup *get_any_memcg(void)
+{
+	struct cgroup_subsys_state *css, *found = NULL;
+
+	rcu_read_lock();
+	css_for_each_descendant_pre(css, &root_mem_cgroup->css) {
+		if (css != &root_mem_cgroup->css && css_tryget_online(css)) {
+			found = css;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found ? mem_cgroup_from_css(found) : NULL;
+}
+
+static void memdesc_test_account(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	struct mem_cgroup *memcg = get_any_memcg(), *old;
+	struct page *page, *plain;
+
+	if (!memcg)
+		kunit_skip(test, "no memory cgroup but the root");
+
+	old = current->active_memcg;
+	current->active_memcg = memcg;
+	page = alloc_page_desc(GFP_TEST | __GFP_ACCOUNT, 1,
+			       null_memdesc(p->type));
+	plain = alloc_page_desc(GFP_TEST, 1, null_memdesc(p->type));
+	current->active_memcg = old;
+
+	if (page) {
+		KUNIT_EXPECT_TRUE(test, PageMemcgKmem(page));
+		free_pages_of(page, 1, p->type);
+	}
+	if (plain) {
+		KUNIT_EXPECT_EQ(test, page_folio(plain)->memcg_data, 0);
+		free_pages_of(plain, 1, p->type);
+	}
+	css_put(&memcg->css);
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	KUNIT_EXPECT_NOT_NULL(test, plain);
+}
+#else
+static void memdesc_test_account(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MEMCG");
+}
+#endif
+
+/* page_pool's mark decides, whatever else the page is. */
+static void memdesc_test_netmem(struct kunit *test)
+{
+#ifdef CONFIG_PAGE_POOL
+	unsigned int order;
+
+	for (order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
+		const enum memdesc_type before = order ? MEMDESC_PAGES :
+							 MEMDESC_FOLIO;
+		struct netmem_desc *nmdesc;
+		struct page *page;
+
+		nmdesc = memdesc_alloc_node(GFP_TEST, order, NUMA_NO_NODE,
+					    struct netmem_desc);
+		KUNIT_ASSERT_NOT_NULL(test, nmdesc);
+		page = (struct page *)nmdesc;
+		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), before);
+
+		nmdesc->pp_magic |= PP_SIGNATURE;
+		page += (1UL << order) - 1;
+		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
+		KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(page_memdesc(page)),
+				    (void *)nmdesc);
+
+		nmdesc->pp_magic = 0;
+		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), before);
+		memdesc_free(nmdesc);
+	}
+#else
+	kunit_skip(test, "needs CONFIG_PAGE_POOL");
+#endif
+}
+
+/*
+ * Through the allocators that use memory descriptors: what type their memory
+ * has, and that their counters move by what was allocated and back again.
+ */
+struct user_param {
+	const char *name;
+	void *(*alloc)(struct page **page);
+	void (*free)(void *mem);
+	enum memdesc_type type;
+	unsigned int order;
+	bool rmappable;
+	int item;
+};
+
+static void *user_kmalloc(struct page **page)
+{
+	void *mem = kmalloc(64, GFP_TEST);
+
+	*page = mem ? virt_to_page(mem) : NULL;
+	return mem;
+}
+
+static void *user_large_kmalloc(struct page **page)
+{
+	void *mem = kmalloc(PAGE_SIZE << 3, GFP_TEST);
+
+	*page = mem ? virt_to_page(mem + PAGE_SIZE * 5) : NULL;
+	return mem;
+}
+
+static void user_kfree(void *mem)
+{
+	kfree(mem);
+}
+
+static void *user_folio(struct page **page)
+{
+	struct folio *folio = folio_alloc(GFP_TEST, 0);
+
+	*page = &folio->page;
+	return folio;
+}
+
+static void *user_large_folio(struct page **page)
+{
+	struct folio *folio = folio_alloc(GFP_TEST, 2);
+
+	*page = folio ? folio_page(folio, 3) : NULL;
+	return folio;
+}
+
+static void user_folio_put(void *mem)
+{
+	folio_put(mem);
+}
+
+static void *user_page(struct page **page)
+{
+	*page = alloc_page(GFP_TEST);
+	return *page;
+}
+
+static void user_free_page(void *mem)
+{
+	__free_page(mem);
+}
+
+static void *user_compound(struct page **page)
+{
+	struct page *head = alloc_pages(GFP_TEST | __GFP_COMP, 2);
+
+	*page = head ? head + 3 : NULL;
+	return head;
+}
+
+static void user_put_page(void *mem)
+{
+	put_page(mem);
+}
+
+static void *user_vmalloc(struct page **page)
+{
+	void *mem = vmalloc(PAGE_SIZE);
+
+	*page = mem ? vmalloc_to_page(mem) : NULL;
+	return mem;
+}
+
+static void user_vfree(void *mem)
+{
+	vfree(mem);
+}
+
+static void *user_pagetable(struct page **page)
+{
+	struct ptdesc *ptdesc = pagetable_alloc(GFP_TEST, 0);
+
+	*page = ptdesc ? ptdesc_page(ptdesc) : NULL;
+	return ptdesc;
+}
+
+static void user_pagetable_free(void *mem)
+{
+	memdesc_free((struct ptdesc *)mem);
+}
+
+static void *user_constructed(struct page **page)
+{
+	struct ptdesc *ptdesc = user_pagetable(page);
+
+	if (ptdesc)
+		__pagetable_ctor(ptdesc);
+	return ptdesc;
+}
+
+/* pagetable_dtor() but for the lock, whose functions are not exported. */
+static void user_destroy(void *mem)
+{
+	__folio_clear_pgtable(ptdesc_folio((struct ptdesc *)mem));
+	lruvec_stat_sub_folio(ptdesc_folio((struct ptdesc *)mem), NR_PAGETABLE);
+	user_pagetable_free(mem);
+}
+
+#ifdef CONFIG_IOMMU_SUPPORT
+static void *user_iommu(struct page **page)
+{
+	void *mem = iommu_alloc_pages_sz(GFP_TEST, PAGE_SIZE);
+
+	*page = mem ? virt_to_page(mem) : NULL;
+	return mem;
+}
+
+static void *user_large_iommu(struct page **page)
+{
+	void *mem = iommu_alloc_pages_sz(GFP_TEST, PAGE_SIZE * 4);
+
+	*page = mem ? virt_to_page(mem + PAGE_SIZE * 3) : NULL;
+	return mem;
+}
+
+static void user_iommu_free(void *mem)
+{
+	iommu_free_pages(mem);
+}
+#endif
+
+static const struct user_param users[] = {
+	{ "kmalloc", user_kmalloc, user_kfree, MEMDESC_SLAB, .item = -1 },
+	{ "large kmalloc", user_large_kmalloc, user_kfree,
+	  MEMDESC_LARGE_KMALLOC, 3, .item = NR_SLAB_UNRECLAIMABLE_B },
+	{ "folio", user_folio, user_folio_put, MEMDESC_FOLIO, .item = -1 },
+	{ "large folio", user_large_folio, user_folio_put, MEMDESC_FOLIO, 2,
+	  true, .item = -1 },
+	{ "page", user_page, user_free_page, MEMDESC_FOLIO, .item = -1 },
+	{ "compound page", user_compound, user_put_page, MEMDESC_PAGES, 2,
+	  .item = -1 },
+	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_FOLIO,
+	  .item = NR_VMALLOC },
+	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_FOLIO,
+	  .item = -1 },
+	{ "constructed page table", user_constructed, user_destroy,
+	  MEMDESC_PTDESC, .item = NR_PAGETABLE },
+#ifdef CONFIG_IOMMU_SUPPORT
+	{ "IOMMU page table", user_iommu, user_iommu_free, MEMDESC_FOLIO,
+	  .item = NR_IOMMU_PAGES },
+	{ "large IOMMU page table", user_large_iommu, user_iommu_free,
+	  MEMDESC_FOLIO, 2, true, .item = NR_SECONDARY_PAGETABLE },
+#endif
+};
+
+KUNIT_ARRAY_PARAM_DESC(users, users, name);
+
+/* In pages, exact: with what the CPUs have not yet added to the total. */
+static long node_stat(int item)
+{
+	long sum = 0;
+	int nid, cpu;
+
+	if (item < 0)
+		return 0;
+	for_each_online_node(nid) {
+		pg_data_t *pgdat = NODE_DATA(nid);
+
+		sum += atomic_long_read(&pgdat->vm_stat[item]);
+		for_each_online_cpu(cpu)
+			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
+					   cpu)->vm_node_stat_diff[item];
+	}
+	return sum;
+}
+
+static void memdesc_test_user(struct kunit *test)
+{
+	const struct user_param *u = test->param_value;
+	const long pages = u->item < 0 ? 0 : 1L << u->order;
+	const bool huge = IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE);
+	long before, during, after;
+	enum memdesc_type type;
+	struct page *page;
+	void *mem;
+	int tries = 20;
+
+	/* Others move the same counters; once it must come out even. */
+	do {
+		before = node_stat(u->item);
+		mem = u->alloc(&page);
+		KUNIT_ASSERT_NOT_NULL(test, mem);
+		during = node_stat(u->item);
+		type = page_memdesc_type(page);
+		u->free(mem);
+		after = node_stat(u->item);
+
+		KUNIT_ASSERT_EQ(test, type, u->rmappable && !huge ?
+				MEMDESC_PAGES : u->type);
+	} while ((during - before != pages || before != after) && --tries);
+
+	KUNIT_EXPECT_EQ(test, during - before, pages);
+	KUNIT_EXPECT_EQ(test, after, before);
+}
+
+static int memdesc_test_init(struct kunit *test)
+{
+	/* Only to have a struct page of allocated memory at hand. */
+	test->priv = (void *)__get_free_page(GFP_KERNEL);
+	return test->priv ? 0 : -ENOMEM;
+}
+
+static void memdesc_test_exit(struct kunit *test)
+{
+	free_page((unsigned long)test->priv);
+}
+
+static struct kunit_case memdesc_test_cases[] = {
+	KUNIT_CASE_PARAM(memdesc_test_encode, types_gen_params),
+	KUNIT_CASE(memdesc_test_make),
+	KUNIT_CASE_PARAM(memdesc_test_alloc_free, types_gen_params),
+	KUNIT_CASE(memdesc_test_constant),
+	KUNIT_CASE_PARAM_ATTR(memdesc_test_no_leak, types_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE(memdesc_test_typed),
+	KUNIT_CASE_PARAM(memdesc_test_wrong_size, types_gen_params),
+	KUNIT_CASE(memdesc_test_not_null),
+	KUNIT_CASE_PARAM(memdesc_test_refcount, types_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_zero, types_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_node, types_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_nolock, types_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_account, types_gen_params),
+	KUNIT_CASE(memdesc_test_netmem),
+	KUNIT_CASE_PARAM(memdesc_test_user, users_gen_params),
+	{}
+};
+
+static struct kunit_suite memdesc_test_suite = {
+	.name = "memdesc",
+	.init = memdesc_test_init,
+	.exit = memdesc_test_exit,
+	.test_cases = memdesc_test_cases,
+};
+
+kunit_test_suite(memdesc_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of memory descriptors");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory descriptors: allocate memory together with the typed descriptor that
+ * manages it, tell which type a page belongs to, and free by that type.
+ *
+ * See Documentation/mm/memdesc.rst.
+ */
+#include <linux/export.h>
+#include <linux/memdesc.h>
+#include <linux/mm.h>
+#include "memdesc.h"
+
+static_assert(NR_MEMDESC_TYPES <= 1 << MEMDESC_TYPE_BITS);
+#ifdef MEMDESC_TYPE_IN_POINTER
+static_assert(__alignof__(struct page) >= 1 << MEMDESC_TYPE_BITS);
+static_assert(sizeof(memdesc_t) == sizeof(unsigned long));
+#endif
+
+/*
+ * What is laid over struct page must not be larger. A folio covers the first
+ * few pages; what lies beyond the first is used only where there are that many.
+ */
+static_assert(offsetof(struct folio, page) == 0);
+static_assert(sizeof(struct slab) <= sizeof(struct page));
+static_assert(sizeof(struct ptdesc) <= sizeof(struct page));
+static_assert(sizeof(struct ioptdesc) <= sizeof(struct page));
+static_assert(sizeof(struct netmem_desc) <= sizeof(struct page));
+
+/* The page type is the same word in each of them, and in the right place. */
+static_assert(offsetof(struct slab, __page_type) ==
+	      offsetof(struct page, page_type));
+static_assert(offsetof(struct ptdesc, __page_type) ==
+	      offsetof(struct page, page_type));
+static_assert(offsetof(struct ioptdesc, __page_type) ==
+	      offsetof(struct page, page_type));
+
+/**
+ * memdesc_type_name - The name of a type, for messages
+ * @type: the type
+ *
+ * Context: Any context.
+ * Return: A constant string, also for a @type that does not exist.
+ */
+const char *memdesc_type_name(enum memdesc_type type)
+{
+	return type < NR_MEMDESC_TYPES ? memdesc_table[type].name : "invalid";
+}
+EXPORT_SYMBOL_GPL(memdesc_type_name);
+
+/* Descriptors overlay struct page: none can exist before the pages do. */
+static bool memdesc_may_alloc(memdesc_t md)
+{
+	return !WARN_ON_ONCE(memdesc_ptr(md));
+}
+
+/* alloc_page_desc() where the type is not known at compile time. */
+struct page *__alloc_page_desc_noprof(gfp_t gfp, unsigned int order,
+				      memdesc_t md)
+{
+	if (!memdesc_may_alloc(md))
+		return NULL;
+
+	return memdesc_alloc_pages_noprof(gfp, order, NUMA_NO_NODE,
+					  memdesc_type(md));
+}
+EXPORT_SYMBOL_GPL(__alloc_page_desc_noprof);
+
+/**
+ * alloc_page_desc_node - Allocate pages of a given type from a node
+ * @gfp: as for alloc_page_desc()
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
+ * @md: as for alloc_page_desc()
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The first page, or NULL when there is no memory.
+ */
+struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
+					 int nid, memdesc_t md)
+{
+	if (!memdesc_may_alloc(md))
+		return NULL;
+
+	return memdesc_alloc_pages_noprof(gfp, order, nid, memdesc_type(md));
+}
+EXPORT_SYMBOL_GPL(alloc_page_desc_node_noprof);
+
+/**
+ * alloc_page_desc_nolock - Try to allocate pages of a given type, from anywhere
+ * @gfp: __GFP_ACCOUNT or 0, see alloc_pages_nolock()
+ * @order: log2 of the number of pages
+ * @nid: preferred node, or NUMA_NO_NODE for the nearest one
+ * @md: as for alloc_page_desc()
+ *
+ * The pages are zeroed and compound, whatever the type.
+ *
+ * Context: Any context, NMI included, where RCU is watching.
+ * Return: The first page, or NULL, which may well happen.
+ */
+struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
+					   int nid, memdesc_t md)
+{
+	if (!memdesc_may_alloc(md))
+		return NULL;
+
+	return memdesc_alloc_pages_nolock_noprof(gfp, order, nid,
+						 memdesc_type(md));
+}
+EXPORT_SYMBOL_GPL(alloc_page_desc_nolock_noprof);
+
+/**
+ * __memdesc_alloc_node - memdesc_alloc_node() with the type as an argument
+ * @gfp: GFP flags; __GFP_COMP is implied
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
+ * @size: bytes of the descriptor, which must be what @type has
+ * @type: a type that has a descriptor
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The descriptor, or NULL when there is no memory or @size is wrong.
+ */
+void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
+				  size_t size, enum memdesc_type type)
+{
+	if (WARN_ONCE(type >= NR_MEMDESC_TYPES || !size ||
+		      size != memdesc_table[type].size,
+		      "memdesc: %s descriptor of %zu bytes\n",
+		      memdesc_type_name(type), size))
+		return NULL;
+
+	warn_if_node_offline(nid, gfp);
+
+	return memdesc_alloc_pages_noprof(gfp, order, nid, type);
+}
+EXPORT_SYMBOL_GPL(__memdesc_alloc_node_noprof);
+
+/* The switch stands for a function pointer per type, and is faster. */
+static void free_pages_of_type(struct page *page, enum memdesc_type type)
+{
+	switch (type) {
+	case MEMDESC_FOLIO:
+	case MEMDESC_IOPTDESC:
+		folio_put((struct folio *)page);
+		return;
+	case MEMDESC_SLAB:
+	case MEMDESC_LARGE_KMALLOC:
+		memdesc_free_frozen(page, compound_order(page), type);
+		return;
+	case MEMDESC_PTDESC:
+		pagetable_free(page_ptdesc(page));
+		return;
+	case MEMDESC_PAGES:
+	case MEMDESC_NETMEM:
+	case NR_MEMDESC_TYPES:
+		break;
+	}
+
+	__free_pages(page, compound_order(page));
+}
+
+/* memdesc_free() has made sure that the type is that of the pointer. */
+void __memdesc_free(void *desc, enum memdesc_type type)
+{
+	free_pages_of_type(desc, type);
+}
+EXPORT_SYMBOL_GPL(__memdesc_free);
+
+/**
+ * free_page_desc - Free the pages of an allocation by their type
+ * @page: the first page
+ *
+ * The counterpart of alloc_page_desc(). Drops the caller's reference if the
+ * type has a refcount, the memory goes with the last one. A frozen type is
+ * freed at once. The caller has undone what it did after the allocation:
+ * accounting, constructors, signatures.
+ *
+ * The order is that of a compound page. A bare block of more than one page
+ * that is not compound does not record how large it is: give that back with
+ * __free_pages(page, order), here only its first page would be freed.
+ *
+ * Context: Any context but NMI; not under a raw spinlock.
+ */
+void free_page_desc(struct page *page)
+{
+	enum memdesc_type type = page_memdesc_type(page);
+
+	VM_WARN_ON_ONCE_PAGE(PageTail(page), page);
+	/* pagetable_dtor() has not run: the lock and a counter would leak. */
+	VM_WARN_ON_ONCE_PAGE(type == MEMDESC_PTDESC, page);
+
+	free_pages_of_type(page, type);
+}
+EXPORT_SYMBOL_GPL(free_page_desc);
+
+static enum memdesc_type head_memdesc_type(const struct page *head)
+{
+	/* Races with the mapcount, which never looks like a type. */
+	switch (data_race(head->page_type) >> 24) {
+	case PGTY_slab:
+		return MEMDESC_SLAB;
+	case PGTY_large_kmalloc:
+		return MEMDESC_LARGE_KMALLOC;
+	case PGTY_table:
+		return MEMDESC_PTDESC;
+	case PGTY_hugetlb:
+		return MEMDESC_FOLIO;
+	}
+
+	/* Free, offline, ballooned, zsmalloc: not handed out by type. */
+	if (page_has_type(head))
+		return MEMDESC_PAGES;
+
+	/* Races with the list pointers of others, never the signature. */
+	if (data_race(page_pool_page_is_pp(head)))
+		return MEMDESC_NETMEM;
+
+	/*
+	 * The bit is read as it is: without a reference the page may cease to
+	 * be compound, which folio_test_large_rmappable() would complain about.
+	 */
+	if (!test_bit(PG_head, &head->flags.f) ||
+	    test_bit(PG_large_rmappable, &head[1].flags.f))
+		return MEMDESC_FOLIO;
+
+	return MEMDESC_PAGES;
+}
+
+/**
+ * page_memdesc - The descriptor of the allocation that a page belongs to
+ * @page: any page of it
+ *
+ * Nothing is stored for this; the type follows from the state of the pages.
+ * Therefore some types cannot be told apart:
+ *
+ * - An order-0 folio and a bare page are the same state; both read as
+ *   MEMDESC_FOLIO. So does each page of a bare block that is not compound.
+ * - A compound page is a MEMDESC_FOLIO if it was allocated as one, else
+ *   MEMDESC_PAGES. Without CONFIG_TRANSPARENT_HUGEPAGE this is not recorded:
+ *   it then reads as MEMDESC_PAGES, unless it is a hugetlb folio.
+ * - A page table is a MEMDESC_PTDESC from its constructor to its destructor
+ *   only, before and after it reads like a bare (compound) page.
+ * - IOMMU page tables read as MEMDESC_FOLIO.
+ * - Page pool memory is a MEMDESC_NETMEM while the pool's signature is on it.
+ * - Memory that is not handed out by one of these types (free, offline,
+ *   ballooned, zsmalloc) reads as MEMDESC_PAGES.
+ *
+ * Rule for lookups without a reference: a result may be stale when it is
+ * returned, because the memory may be freed and reused at any time. For a
+ * type with a refcount, take a reference through the descriptor, look the page
+ * up again, and use the descriptor only if pointer and type are still the
+ * same. The result for a frozen type is stable for the owner of the memory
+ * alone; anybody else may compare type and pointer under rcu_read_lock() and
+ * must not look at anything else.
+ *
+ * Context: Any context.
+ * Return: Type and descriptor; for MEMDESC_PAGES and MEMDESC_LARGE_KMALLOC the
+ * first page instead of a descriptor. The pointer is never NULL.
+ */
+memdesc_t page_memdesc(const struct page *page)
+{
+	const struct page *head = compound_head(page);
+
+	return __memdesc(head, head_memdesc_type(head));
+}
+EXPORT_SYMBOL_GPL(page_memdesc);
+
+/**
+ * page_memdesc_type - The type of the allocation that a page belongs to
+ * @page: any page of it
+ *
+ * Everything that page_memdesc() says about its result holds here.
+ *
+ * Context: Any context.
+ * Return: The type.
+ */
+enum memdesc_type page_memdesc_type(const struct page *page)
+{
+	return head_memdesc_type(compound_head(page));
+}
+EXPORT_SYMBOL_GPL(page_memdesc_type);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Memory descriptors, mm-internal part. The type is a compile-time constant in
+ * these inline functions, which then fold to what the type needs and no more.
+ */
+#ifndef __MM_MEMDESC_H
+#define __MM_MEMDESC_H
+
+#include <linux/ioptdesc.h>
+#include <linux/memdesc.h>
+#include <net/netmem.h>
+#include "internal.h"
+#include "page_alloc.h"
+#include "slab.h"
+
+/**
+ * struct memdesc_info - What there is to know about a type
+ * @name: for messages
+ * @size: bytes of the descriptor, 0 if the type has none
+ * @page_type: enum pagetype that the pages have for as long as they are
+ *             allocated, 0 if none
+ * @frozen: the pages have no refcount
+ * @rmappable: large ones may be mapped by folio_add_*_rmap_*()
+ */
+struct memdesc_info {
+	const char *name;
+	unsigned short size;
+	unsigned char page_type;
+	bool frozen;
+	bool rmappable;
+};
+
+/* Here and not in memdesc.c, because only a visible initialiser folds. */
+static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
+	[MEMDESC_PAGES] = {
+		.name		= "pages",
+	},
+	[MEMDESC_FOLIO] = {
+		.name		= "folio",
+		.size		= sizeof(struct folio),
+		.rmappable	= true,
+	},
+	[MEMDESC_SLAB] = {
+		.name		= "slab",
+		.size		= sizeof(struct slab),
+		.page_type	= PGTY_slab,
+		.frozen		= true,
+	},
+	[MEMDESC_LARGE_KMALLOC] = {
+		.name		= "large_kmalloc",
+		.page_type	= PGTY_large_kmalloc,
+		.frozen		= true,
+	},
+	/* PGTY_table comes with the constructor, pagetable_pte_ctor() etc. */
+	[MEMDESC_PTDESC] = {
+		.name		= "ptdesc",
+		.size		= sizeof(struct ptdesc),
+	},
+	/* Still a plain folio in everything that can be seen from outside. */
+	[MEMDESC_IOPTDESC] = {
+		.name		= "ioptdesc",
+		.size		= sizeof(struct ioptdesc),
+		.rmappable	= true,
+	},
+	/* page_pool puts its signature on the pages, and takes it off again. */
+	[MEMDESC_NETMEM] = {
+		.name		= "netmem",
+		.size		= sizeof(struct netmem_desc),
+	},
+};
+
+/**
+ * memdesc_init_pages - Put frozen, untyped pages into a type's initial state
+ * @page: the first page, or NULL
+ * @type: the type
+ *
+ * Return: @page.
+ */
+static __always_inline struct page *
+memdesc_init_pages(struct page *page, enum memdesc_type type)
+{
+	const struct memdesc_info *info = &memdesc_table[type];
+
+	if (!page)
+		return NULL;
+
+	if (info->page_type) {
+		VM_WARN_ON_ONCE_PAGE(page->page_type != UINT_MAX, page);
+		page->page_type = (unsigned int)info->page_type << 24;
+	}
+	if (!info->frozen)
+		set_page_refcounted(page);
+	if (info->rmappable)
+		page_rmappable_folio(page);
+
+	return page;
+}
+
+static __always_inline gfp_t memdesc_gfp(gfp_t gfp, enum memdesc_type type)
+{
+	return type == MEMDESC_PAGES ? gfp : gfp | __GFP_COMP;
+}
+
+/**
+ * memdesc_alloc_pages - alloc_page_desc_node() for a constant type
+ * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
+ * @type: the type
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The first page, or NULL when there is no memory.
+ */
+static __always_inline struct page *
+memdesc_alloc_pages_noprof(gfp_t gfp, unsigned int order, int nid,
+			   enum memdesc_type type)
+{
+	struct page *page;
+
+	gfp = memdesc_gfp(gfp, type);
+	if (nid == NUMA_NO_NODE)
+		page = alloc_frozen_pages_noprof(gfp, order);
+	else
+		page = __alloc_frozen_pages_noprof(gfp, order, nid, NULL,
+						   ALLOC_DEFAULT);
+
+	return memdesc_init_pages(page, type);
+}
+
+#define memdesc_alloc_pages(...)					\
+	alloc_hooks(memdesc_alloc_pages_noprof(__VA_ARGS__))
+
+/**
+ * memdesc_alloc_pages_nolock - alloc_page_desc_nolock() for a constant type
+ * @gfp: __GFP_ACCOUNT or 0
+ * @order: log2 of the number of pages
+ * @nid: preferred node, or NUMA_NO_NODE for the nearest one
+ * @type: the type
+ *
+ * Context: Any context, NMI included, where RCU is watching.
+ * Return: The first page, or NULL, which may well happen.
+ */
+static __always_inline struct page *
+memdesc_alloc_pages_nolock_noprof(gfp_t gfp, unsigned int order, int nid,
+				  enum memdesc_type type)
+{
+	/* __GFP_COMP is implied */
+	return memdesc_init_pages(alloc_frozen_pages_nolock_noprof(gfp, nid,
+								   order),
+				  type);
+}
+
+#define memdesc_alloc_pages_nolock(...)					\
+	alloc_hooks(memdesc_alloc_pages_nolock_noprof(__VA_ARGS__))
+
+static __always_inline void __memdesc_clear_type(struct page *page,
+						 enum memdesc_type type)
+{
+	VM_WARN_ON_ONCE_PAGE(page->page_type >> 24 !=
+			     memdesc_table[type].page_type, page);
+	page->page_type = UINT_MAX;
+}
+
+/**
+ * memdesc_free_frozen - Free the pages of a frozen type
+ * @page: the first page
+ * @order: log2 of the number of pages
+ * @type: the type that the pages were allocated with
+ *
+ * Context: Any context but NMI; not under a raw spinlock.
+ */
+static __always_inline void
+memdesc_free_frozen(struct page *page, unsigned int order,
+		    enum memdesc_type type)
+{
+	__memdesc_clear_type(page, type);
+	free_frozen_pages(page, order);
+}
+
+/**
+ * memdesc_free_frozen_nolock - Free the pages of a frozen type, from anywhere
+ * @page: the first page
+ * @order: log2 of the number of pages
+ * @type: the type that the pages were allocated with
+ *
+ * Context: Any context, NMI included.
+ */
+static __always_inline void
+memdesc_free_frozen_nolock(struct page *page, unsigned int order,
+			   enum memdesc_type type)
+{
+	__memdesc_clear_type(page, type);
+	free_frozen_pages_nolock(page, order);
+}
+
+#endif /* __MM_MEMDESC_H */
