@@ -11,7 +11,6 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>
@@ -119,14 +118,15 @@ static int __init kho_busy_claim(struct kho_intake *in, unsigned long pfn,
 /* Is @key a preservation that can be? 0, -EINVAL if not, or -ENOMEM. */
 static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 {
-	const unsigned long order_bits = key & ((1UL << KHO_MEMDESC_SHIFT) - 1);
+	const unsigned long order_bits = key & (BIT(KHO_MEMDESC_SHIFT) - 1);
 	unsigned int order, type;
 	unsigned long pfn, nr;
 	const char *why;
 	int err;
 
+	/* Bit 0 would be the whole address space. */
 	why = "no order";
-	if (!order_bits)
+	if (order_bits < 2)
 		goto drop;
 
 	pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
@@ -140,6 +140,11 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	nr = 1UL << order;
 	why = "beyond the end of memory";
 	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
+		goto drop;
+	/* Only single pages can be accounted to a node each. */
+	why = "on two nodes";
+	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
+	    early_pfn_to_nid(pfn) != early_pfn_to_nid(pfn + nr - 1))
 		goto drop;
 
 	err = kho_busy_claim(in, pfn, pfn + nr);
@@ -219,23 +224,37 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 	return 0;
 }
 
+/* Is the page at @phys preserved as kho_alloc_preserve() does it? */
+static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
+				       phys_addr_t phys, bool v4)
+{
+	const unsigned long key = kho_encode_key(phys, 0, v4 ?
+						 KHO_MEMDESC_UNTYPED :
+						 KHO_MEMDESC_FOLIO);
+	struct kho_radix_leaf *leaf = kho_radix_leaf(tree, key, false);
+
+	return !IS_ERR_OR_NULL(leaf) && test_bit(key % KHO_LEAF_BITS,
+						 leaf->bitmap);
+}
+
 /**
  * kho_intake_check - check the preserved memory map of the previous kernel
  * @tree: the map; entries that cannot be true are taken out of it
  * @root: physical address of its root, as the previous kernel's FDT says
+ * @fdt: physical address of that FDT, which must be preserved itself
  * @v4: whether it is a "kho-v4" map, which has no types
  *
  * What is left out is reported and becomes ordinary free memory.
  *
  * Context: Early boot, when memblock knows all memory, and everything that is
  *	reserved at a fixed address is reserved.
- * Return: 0, %-EINVAL if the root is no node, or %-ENOMEM if there is too little
- *	scratch memory to check the map, which must not be used then.
+ * Return: 0, %-EINVAL if the root is no node or the FDT is not preserved, or
+ *	%-ENOMEM if there is too little scratch memory to check the map. After
+ *	an error the map must not be used.
  */
 int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
-			    bool v4)
+			    phys_addr_t fdt, bool v4)
 {
-	static struct lock_class_key busy_class __initdata;
 	struct kho_intake in = {
 		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
 		.v4 = v4,
@@ -245,12 +264,13 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	err = kho_radix_init_tree(&in.busy, NULL);
 	if (err)
 		return err;
-	lockdep_set_class(&in.busy.lock, &busy_class);
 
 	err = kho_intake_check_node_addr(&in, root);
 	if (!err)
 		err = kho_intake_check_node(&in, tree->root,
 					    KHO_TREE_MAX_DEPTH - 1, 0);
+	if (!err && !kho_intake_has_page(tree, fdt, v4))
+		err = -EINVAL;
 	kho_radix_destroy_tree(&in.busy);
 
 	if (in.dropped)
@@ -272,14 +292,12 @@ static struct page *__init kho_get_preserved_page(phys_addr_t phys,
 						  unsigned int order)
 {
 	unsigned long pfn = PHYS_PFN(phys);
-	int nid;
 
 	if (!IS_ENABLED(CONFIG_DEFERRED_STRUCT_PAGE_INIT))
 		return pfn_to_page(pfn);
 
-	nid = early_pfn_to_nid(pfn);
 	for (unsigned long i = 0; i < (1UL << order); i++)
-		init_deferred_page(pfn + i, nid);
+		init_deferred_page(pfn + i, early_pfn_to_nid(pfn + i));
 
 	return pfn_to_page(pfn);
 }

@@ -19,7 +19,6 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
-#include <linux/pgalloc_tag.h>
 
 #include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
@@ -73,6 +72,19 @@ int kho_refuse(int err, const char *verb, phys_addr_t phys, unsigned int order,
 	return err;
 }
 
+static bool kho_page_poisoned(struct page *page, unsigned int order)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	if (likely(!atomic_long_read(&num_poisoned_pages)))
+		return false;
+	for (unsigned long i = 0; i < 1UL << order; i++) {
+		if (PageHWPoison(page + i))
+			return true;
+	}
+#endif
+	return false;
+}
+
 /* Memory which the next kernel would not find, or not find usable. */
 static const char *kho_page_unsupported(struct page *page, unsigned long pfn,
 					unsigned int order)
@@ -83,7 +95,7 @@ static const char *kho_page_unsupported(struct page *page, unsigned long pfn,
 		return "memory of a device";
 	if (page_pool_page_is_pp(page))
 		return "memory of a page pool";
-	if (PageHWPoison(page))
+	if (kho_page_poisoned(page, order))
 		return "memory with a hardware error";
 	if (kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE << order))
 		return "memory in a scratch area";
@@ -93,14 +105,8 @@ static const char *kho_page_unsupported(struct page *page, unsigned long pfn,
 	for (; pfn < end; pfn += pageblock_nr_pages) {
 		if (is_migrate_cma_page(pfn_to_page(pfn)))
 			return "memory in a CMA area";
-#ifdef CONFIG_SPARSEMEM
-		/*
-		 * The memory map that kexec passes on is the one of the boot.
-		 * What was added later turns up too late in the next kernel.
-		 */
-		if (!early_section(__pfn_to_section(pfn)))
+		if (kho_pfn_hotadded(pfn))
 			return "memory that was added after boot";
-#endif
 	}
 	return NULL;
 }
@@ -137,9 +143,10 @@ static const char *kho_page_mismatch(struct page *page, unsigned int order,
 			return "it is a compound page";
 		/*
 		 * If the block had been allocated with a lower order, then one
-		 * of these pages begins somebody else's allocation.
+		 * of the pages 1, 2, 4, ... begins somebody else's allocation.
 		 */
-		for (unsigned long i = 1; i < nr_pages; i <<= 1) {
+		for (unsigned long i = 1; i < nr_pages;
+		     i += IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) ? 1 : i) {
 			if (page_count(page + i) || page_has_type(page + i))
 				return "it is smaller than this";
 		}
@@ -157,7 +164,7 @@ static const char *kho_page_mismatch(struct page *page, unsigned int order,
 }
 
 /* Types which kho_init_claimed() knows how to put back. */
-static bool kho_type_supported(enum kho_memdesc type)
+static bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 {
 	switch (type) {
 	case KHO_MEMDESC_FOLIO:
@@ -167,7 +174,7 @@ static bool kho_type_supported(enum kho_memdesc type)
 	case KHO_MEMDESC_BLOCK:
 	case KHO_MEMDESC_COMPOUND:
 		/* "kho-v4" restores order > 0 as a folio or as split pages. */
-		return !kho_write_v4;
+		return !kho_write_v4 || !order;
 	default:
 		return false;
 	}
@@ -192,7 +199,7 @@ int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
 		return -EOPNOTSUPP;
 
 	err = -EOPNOTSUPP;
-	if (!kho_type_supported(type)) {
+	if (!kho_type_supported(type, order)) {
 		why = "this type cannot be handed over";
 		goto refuse;
 	}
@@ -255,6 +262,13 @@ static void kho_busy_mark(unsigned long pfn, unsigned long end, bool busy)
 	}
 }
 
+static unsigned long kho_key(unsigned long pfn, unsigned int order,
+			     enum kho_memdesc type)
+{
+	return kho_encode_key(PFN_PHYS(pfn), order,
+			      kho_write_v4 ? KHO_MEMDESC_UNTYPED : type);
+}
+
 /**
  * kho_preserve_locked - enter memory that was checked into the map
  * @pfn: page frame number of the first page
@@ -267,7 +281,7 @@ static void kho_busy_mark(unsigned long pfn, unsigned long end, bool busy)
 int kho_preserve_locked(unsigned long pfn, unsigned int order,
 			enum kho_memdesc type)
 {
-	const unsigned long key = kho_encode_key(PFN_PHYS(pfn), order, type);
+	const unsigned long key = kho_key(pfn, order, type);
 	struct kho_radix_tree *tree = &kho_out.radix_tree;
 	const unsigned long end = pfn + (1UL << order);
 	struct kho_radix_leaf *leaf;
@@ -302,7 +316,7 @@ int kho_preserve_locked(unsigned long pfn, unsigned int order,
 void kho_unpreserve_locked(unsigned long pfn, unsigned int order,
 			   enum kho_memdesc type)
 {
-	const unsigned long key = kho_encode_key(PFN_PHYS(pfn), order, type);
+	const unsigned long key = kho_key(pfn, order, type);
 	struct kho_radix_tree *tree = &kho_out.radix_tree;
 	struct kho_radix_leaf *leaf;
 

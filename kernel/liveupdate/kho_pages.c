@@ -252,6 +252,10 @@ int kho_split_claim(phys_addr_t phys, unsigned long nr_pages)
 	struct page *page;
 	int err;
 
+	if (!nr_pages || end < start)
+		return kho_refuse(-EINVAL, "restore", phys, 0,
+				  KHO_MEMDESC_SPLIT, "size out of range");
+
 	while (pfn < end) {
 		page = kho_claim(phys + PFN_PHYS(pfn - start), KHO_SPLIT_TYPES,
 				 &info);
@@ -299,9 +303,6 @@ struct page *kho_split_restore(phys_addr_t phys, unsigned long nr_pages)
 {
 	const unsigned long pfn = PHYS_PFN(phys);
 	int err;
-
-	if (!nr_pages)
-		return ERR_PTR(-EINVAL);
 
 	err = kho_split_claim(phys, nr_pages);
 	if (err)

@@ -88,7 +88,7 @@ static unsigned int kho_vmalloc_run_order(struct vm_struct *vm, unsigned int i)
 	const unsigned long pfn = page_to_pfn(vm->pages[i]);
 	unsigned int nr = 1;
 
-	/* Stock's keys and entries have one order for the whole area. */
+	/* In "kho-v4" keys and entries have one order for the whole area. */
 	if (kho_write_v4)
 		return get_vm_area_page_order(vm);
 
@@ -359,6 +359,7 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 {
 	const size_t size = (size_t)ser->total_pages << PAGE_SHIFT;
 	unsigned long vm_flags = VM_ALLOC | VM_UNINITIALIZED;
+	pgprot_t prot = PAGE_KERNEL;
 	unsigned int order = 0;
 	struct vm_struct *area;
 	unsigned long addr;
@@ -376,8 +377,12 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 	if (!area)
 		return NULL;
 
+	/* As __vmalloc_node_range() does, for kasan_unpoison_vmalloc(). */
+	if (kasan_hw_tags_enabled())
+		prot = arch_vmap_pgprot_tagged(prot);
+
 	addr = (unsigned long)area->addr;
-	if (vmap_pages_range(addr, addr + size, PAGE_KERNEL, pages,
+	if (vmap_pages_range(addr, addr + size, prot, pages,
 			     PAGE_SHIFT + order)) {
 		free_vm_area(area);
 		return NULL;

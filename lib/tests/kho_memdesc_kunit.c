@@ -26,8 +26,13 @@
 #define LEAK_ROUNDS	1000
 #define LEAK_PAGES	(LEAK_ROUNDS / 2)
 
-#define EXPECT_ERR_PTR(test, err, ptr)					\
-	KUNIT_EXPECT_EQ_MSG(test, (long)(err), PTR_ERR(ptr), #ptr)
+/* In a variable, or KUnit would print all that the macros expand to. */
+#define EXPECT_ERR_PTR(test, expected, ptr)				\
+	do {								\
+		long err = PTR_ERR(ptr);				\
+									\
+		KUNIT_EXPECT_EQ_MSG(test, expected, err, "%s", #ptr);	\
+	} while (0)
 
 /* Every allocation of a test is freed after it, whatever failed in it. */
 
@@ -847,7 +852,8 @@ static void restore_bad_address(struct kunit *test)
 {
 	struct page *page = get_block(test, 0, 1);
 	phys_addr_t phys = page_to_phys(page);
-	struct kho_vmalloc ser = {};
+	void *mem = get_vmalloc(test, 1);
+	struct kho_vmalloc good, ser = {};
 
 	EXPECT_ERR_PTR(test, -EINVAL, kho_folio_restore(phys + 1));
 	EXPECT_ERR_PTR(test, -EINVAL, kho_pages_restore(phys + 8, 0));
@@ -869,15 +875,18 @@ static void restore_bad_address(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(NO_MEMORY, 1)));
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(phys, SIZE_MAX)));
 
-	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
-	ser.total_pages = 1;
-	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &good));
+	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
+	ser = good;
+	ser.first.phys = 0;
+	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
 	ser.first.phys = NO_MEMORY;
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
-	ser.first.phys = phys + 8;
-	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
+	ser.first.phys = good.first.phys + 8;
+	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
 	ser.first.phys = phys;
 	EXPECT_ERR_PTR(test, -ENOENT, kho_vmalloc_restore(&ser));
+	kho_vmalloc_unpreserve(&good);
 
 	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
 }

@@ -70,7 +70,7 @@ static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
 {
 	if (p->frozen)
 		return p->type;
-	if (!order || p->type == MEMDESC_PAGES)
+	if (!order)
 		return MEMDESC_FOLIO;
 	if (p->rmappable && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		return MEMDESC_FOLIO;

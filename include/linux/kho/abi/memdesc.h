@@ -36,7 +36,7 @@
  * @KHO_MEMDESC_FOLIO: as folio_alloc() returns it
  * @KHO_MEMDESC_BLOCK: 1 << order pages without compound state, refcount in the
  *	first page only, as alloc_pages() returns it
- * @KHO_MEMDESC_SPLIT: 1 << order order 0 pages, each with its own refcount, as
+ * @KHO_MEMDESC_SPLIT: single pages of order 0, each with its own refcount, as
  *	alloc_pages_exact() and vmalloc() have them
  * @KHO_MEMDESC_COMPOUND: as alloc_pages(__GFP_COMP) returns it
  * @KHO_MEMDESC_LARGE_KMALLOC: kmalloc() memory beyond the slab sizes
@@ -72,7 +72,7 @@ enum kho_memdesc {
 #define KHO_MEMDESC_BITS	4
 
 static_assert(KHO_NR_MEMDESC <= 1 << KHO_MEMDESC_BITS);
-static_assert(KHO_RADIX_KEY_WIDTH == KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS);
+static_assert(KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS == KHO_RADIX_KEY_WIDTH);
 /* The map keeps the depth that it had without types. */
 static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
 				     PAGE_SHIFT == 14 ? 5 : 4));
