@@ -65,14 +65,13 @@ static memdesc_t null_memdesc(enum memdesc_type type)
 	}
 }
 
-/* What the pages of an allocation look like to page_memdesc(). */
+/* What compound pages, or a single one, look like to page_memdesc(). */
 static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
 {
 	if (p->frozen)
 		return p->type;
-	if (!order)
-		return MEMDESC_FOLIO;
-	if (p->rmappable && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+	if (!order ||
+	    (p->rmappable && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)))
 		return MEMDESC_FOLIO;
 	return MEMDESC_PAGES;
 }
@@ -81,8 +80,7 @@ static void check_pages(struct kunit *test, struct page *page,
 			unsigned int order, const struct type_param *p,
 			bool compound)
 {
-	const enum memdesc_type seen = compound && order ?
-		seen_as(p, order) : seen_as(p, 0);
+	const enum memdesc_type seen = seen_as(p, compound ? order : 0);
 	const unsigned long nr = 1UL << order;
 	unsigned long i;
 
