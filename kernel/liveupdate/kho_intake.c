@@ -292,12 +292,17 @@ static struct page *__init kho_get_preserved_page(phys_addr_t phys,
 						  unsigned int order)
 {
 	unsigned long pfn = PHYS_PFN(phys);
+	int nid;
 
 	if (!IS_ENABLED(CONFIG_DEFERRED_STRUCT_PAGE_INIT))
 		return pfn_to_page(pfn);
 
+	nid = early_pfn_to_nid(pfn);
+	if (order && nid != early_pfn_to_nid(pfn + (1UL << order) - 1))
+		nid = NUMA_NO_NODE;
 	for (unsigned long i = 0; i < (1UL << order); i++)
-		init_deferred_page(pfn + i, early_pfn_to_nid(pfn + i));
+		init_deferred_page(pfn + i, nid != NUMA_NO_NODE ? nid :
+				   early_pfn_to_nid(pfn + i));
 
 	return pfn_to_page(pfn);
 }

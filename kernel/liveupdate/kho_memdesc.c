@@ -24,10 +24,11 @@
 #include "kexec_handover_internal.h"
 
 /*
- * One bit for each page that this kernel preserves, keyed by page frame number.
- * The preserved memory map cannot tell whether a page lies in some other
- * preservation: it would have to be asked for every type and order. This one
- * stays in this kernel. Protected by the lock of the preserved memory map.
+ * One bit for each page that cannot be preserved, or not once more, keyed by
+ * page frame number: those in preservations, and all in places from which
+ * nothing can be handed over. The preserved memory map cannot tell whether a
+ * page lies in some other preservation: it would have to be asked for every type
+ * and order. This one stays in this kernel. Protected by the lock of the map.
  */
 static struct kho_radix_tree kho_busy;
 
@@ -72,7 +73,7 @@ int kho_refuse(int err, const char *verb, phys_addr_t phys, unsigned int order,
 	return err;
 }
 
-static bool kho_page_poisoned(struct page *page, unsigned int order)
+static __always_inline bool kho_page_poisoned(struct page *page, unsigned int order)
 {
 #ifdef CONFIG_MEMORY_FAILURE
 	if (likely(!atomic_long_read(&num_poisoned_pages)))
@@ -85,35 +86,42 @@ static bool kho_page_poisoned(struct page *page, unsigned int order)
 	return false;
 }
 
-/* Memory which the next kernel would not find, or not find usable. */
-static const char *kho_page_unsupported(struct page *page, unsigned long pfn,
-					unsigned int order)
+/* Memory which the next kernel would not find, or not find free to be restored. */
+static const char *kho_place_unsupported(unsigned long pfn, unsigned int order)
 {
-	unsigned long end = pfn + (1UL << order);
+	const unsigned long end = pfn + (1UL << order);
 
+	if (kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE << order))
+		return "memory in a scratch area";
+
+	for (; pfn < end; pfn = ALIGN(pfn + 1, pageblock_nr_pages)) {
+		/* First: there is no migratetype where there was no memory. */
+		if (kho_pfn_hotadded(pfn))
+			return "memory that was added after boot";
+		if (is_migrate_cma_page(pfn_to_page(pfn)))
+			return "memory in a CMA area";
+	}
+	return NULL;
+}
+
+/* Memory of a kind which cannot be handed over, wherever it is. */
+static __always_inline const char *
+kho_page_unsupported(struct page *page, unsigned int order)
+{
 	if (is_zone_device_page(page))
 		return "memory of a device";
 	if (page_pool_page_is_pp(page))
 		return "memory of a page pool";
 	if (kho_page_poisoned(page, order))
 		return "memory with a hardware error";
-	if (kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE << order))
-		return "memory in a scratch area";
-	if (page_has_type(page) && PageHuge(page))
+	if (unlikely(page_has_type(page)) && PageHuge(page))
 		return "hugetlb memory";
-
-	for (; pfn < end; pfn += pageblock_nr_pages) {
-		if (is_migrate_cma_page(pfn_to_page(pfn)))
-			return "memory in a CMA area";
-		if (kho_pfn_hotadded(pfn))
-			return "memory that was added after boot";
-	}
 	return NULL;
 }
 
 /* Memory which is recognisably not a @type of @order. */
-static const char *kho_page_mismatch(struct page *page, unsigned int order,
-				     enum kho_memdesc type)
+static __always_inline const char *
+kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 {
 	const unsigned long nr_pages = 1UL << order;
 
@@ -121,7 +129,7 @@ static const char *kho_page_mismatch(struct page *page, unsigned int order,
 		return "it has another page type";
 	if (PageTail(page))
 		return "it is inside of a compound page";
-	if (!page_count(page))
+	if (!page_ref_count(page))
 		return "it is free, frozen or inside of a larger block";
 
 	switch (type) {
@@ -147,14 +155,14 @@ static const char *kho_page_mismatch(struct page *page, unsigned int order,
 		 */
 		for (unsigned long i = 1; i < nr_pages;
 		     i += IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) ? 1 : i) {
-			if (page_count(page + i) || page_has_type(page + i))
+			if (page_ref_count(page + i) || page_has_type(page + i))
 				return "it is smaller than this";
 		}
 		return NULL;
 	case KHO_MEMDESC_SPLIT:
 		for (unsigned long i = 0; i < nr_pages; i++) {
 			if (PageCompound(page + i) ||
-			    page_has_type(page + i) || !page_count(page + i))
+			    page_has_type(page + i) || !page_ref_count(page + i))
 				return "not all of it is order 0 pages in use";
 		}
 		return NULL;
@@ -164,7 +172,7 @@ static const char *kho_page_mismatch(struct page *page, unsigned int order,
 }
 
 /* Types which kho_init_claimed() knows how to put back. */
-static bool kho_type_supported(enum kho_memdesc type, unsigned int order)
+static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 {
 	switch (type) {
 	case KHO_MEMDESC_FOLIO:
@@ -180,19 +188,12 @@ static bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 	}
 }
 
-/**
- * kho_check_page - may this memory be preserved as that?
- * @page: the first page
- * @order: its order
- * @type: what it is said to be
- *
- * Context: Any.
- * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged.
- */
-int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
+static __always_inline int __kho_check_page(struct page *page,
+					    unsigned int order,
+					    enum kho_memdesc type)
 {
 	const unsigned long pfn = page_to_pfn(page);
-	const char *why;
+	const char *why, *where;
 	int err;
 
 	if (unlikely(!kho_out.radix_tree.root))
@@ -215,27 +216,91 @@ int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
 	}
 
 	err = -EOPNOTSUPP;
-	why = kho_page_unsupported(page, pfn, order);
+	why = kho_page_unsupported(page, order);
 	if (why)
 		goto refuse;
 
 	err = -EINVAL;
 	why = kho_page_mismatch(page, order, type);
-	if (why)
-		goto refuse;
-	return 0;
+	if (likely(!why))
+		return 0;
 
+	/* Otherwise kho_busy knows, which costs nothing. */
+	where = kho_place_unsupported(pfn, order);
+	if (where) {
+		err = -EOPNOTSUPP;
+		why = where;
+	}
 refuse:
 	return kho_refuse(err, "preserve", PFN_PHYS(pfn), order, type, why);
 }
 
-/* Is any page in [@pfn, @end) preserved? Makes the leaves to mark them. */
+/**
+ * kho_check_page - may this memory be preserved as that?
+ * @page: the first page
+ * @order: its order
+ * @type: what it is said to be
+ *
+ * Where the memory is and whether it is preserved already is not looked at: see
+ * kho_preserve_locked().
+ *
+ * Context: Any.
+ * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged.
+ */
+int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
+{
+	return __kho_check_page(page, order, type);
+}
+
+/* kho_radix_leaf(), without a call if the leaf is the one of the last time. */
+static __always_inline struct kho_radix_leaf *
+kho_leaf(struct kho_radix_tree *tree, unsigned long key, bool create)
+{
+	if (likely(tree->last_leaf &&
+		   tree->last_prefix == key >> KHO_BITMAP_SIZE_LOG2))
+		return tree->last_leaf;
+	return kho_radix_leaf(tree, key, create);
+}
+
+static noinline struct kho_radix_leaf *kho_busy_new_leaf(unsigned long pfn)
+{
+	struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, false);
+
+	if (leaf)
+		return leaf;
+	leaf = kho_radix_leaf(&kho_busy, pfn, true);
+	if (IS_ERR(leaf))
+		return leaf;
+
+	/*
+	 * What is scratch, CMA or hot-added does not change: asking once for
+	 * each pageblock saves asking for each page.
+	 */
+	pfn = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
+	for (unsigned long off = 0; off < KHO_LEAF_BITS;
+	     off += pageblock_nr_pages) {
+		if (kho_place_unsupported(pfn + off, pageblock_order))
+			bitmap_set(leaf->bitmap, off, pageblock_nr_pages);
+	}
+	return leaf;
+}
+
+/* The leaf of kho_busy for @pfn, or an error pointer. */
+static __always_inline struct kho_radix_leaf *kho_busy_leaf(unsigned long pfn)
+{
+	if (likely(kho_busy.last_leaf &&
+		   kho_busy.last_prefix == pfn >> KHO_BITMAP_SIZE_LOG2))
+		return kho_busy.last_leaf;
+	return kho_busy_new_leaf(pfn);
+}
+
+/* Is any page in [@pfn, @end) busy? Makes the leaves to mark them. */
 static int kho_busy_test(unsigned long pfn, unsigned long end)
 {
 	while (pfn < end) {
 		unsigned long start = pfn % KHO_LEAF_BITS;
 		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
-		struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, true);
+		struct kho_radix_leaf *leaf = kho_busy_leaf(pfn);
 
 		if (IS_ERR(leaf))
 			return PTR_ERR(leaf);
@@ -252,7 +317,7 @@ static void kho_busy_mark(unsigned long pfn, unsigned long end, bool busy)
 	while (pfn < end) {
 		unsigned long start = pfn % KHO_LEAF_BITS;
 		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
-		struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, false);
+		struct kho_radix_leaf *leaf = kho_leaf(&kho_busy, pfn, false);
 
 		if (busy)
 			bitmap_set(leaf->bitmap, start, stop - start);
@@ -269,6 +334,16 @@ static unsigned long kho_key(unsigned long pfn, unsigned int order,
 			      kho_write_v4 ? KHO_MEMDESC_UNTYPED : type);
 }
 
+static noinline int kho_refuse_busy(unsigned long pfn, unsigned int order,
+				    enum kho_memdesc type)
+{
+	const char *why = kho_place_unsupported(pfn, order);
+
+	return kho_refuse(why ? -EOPNOTSUPP : -EEXIST, "preserve",
+			  PFN_PHYS(pfn), order, type,
+			  why ?: "some of it is already preserved");
+}
+
 /**
  * kho_preserve_locked - enter memory that was checked into the map
  * @pfn: page frame number of the first page
@@ -276,7 +351,8 @@ static unsigned long kho_key(unsigned long pfn, unsigned int order,
  * @type: what it is
  *
  * Context: Process context, may sleep. The lock of the map is held.
- * Return: 0, %-EEXIST, or %-ENOMEM.
+ * Return: 0, %-EEXIST, %-EOPNOTSUPP if it is in a place from which nothing can
+ *	be handed over, or %-ENOMEM.
  */
 int kho_preserve_locked(unsigned long pfn, unsigned int order,
 			enum kho_memdesc type)
@@ -284,24 +360,34 @@ int kho_preserve_locked(unsigned long pfn, unsigned int order,
 	const unsigned long key = kho_key(pfn, order, type);
 	struct kho_radix_tree *tree = &kho_out.radix_tree;
 	const unsigned long end = pfn + (1UL << order);
-	struct kho_radix_leaf *leaf;
+	struct kho_radix_leaf *leaf, *busy;
 	int err;
 
 	lockdep_assert_held(&tree->lock);
 
-	err = kho_busy_test(pfn, end);
-	if (err == -EEXIST)
-		return kho_refuse(err, "preserve", PFN_PHYS(pfn), order, type,
-				  "some of it is already preserved");
-	if (err)
-		return err;
+	if (!order) {
+		busy = kho_busy_leaf(pfn);
+		if (IS_ERR(busy))
+			return PTR_ERR(busy);
+		if (unlikely(test_bit(pfn % KHO_LEAF_BITS, busy->bitmap)))
+			return kho_refuse_busy(pfn, order, type);
+	} else {
+		err = kho_busy_test(pfn, end);
+		if (err == -EEXIST)
+			return kho_refuse_busy(pfn, order, type);
+		if (err)
+			return err;
+	}
 
-	leaf = kho_radix_leaf(tree, key, true);
+	leaf = kho_leaf(tree, key, true);
 	if (IS_ERR(leaf))
 		return PTR_ERR(leaf);
 
 	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
-	kho_busy_mark(pfn, end, true);
+	if (!order)
+		__set_bit(pfn % KHO_LEAF_BITS, busy->bitmap);
+	else
+		kho_busy_mark(pfn, end, true);
 	return 0;
 }
 
@@ -322,7 +408,7 @@ void kho_unpreserve_locked(unsigned long pfn, unsigned int order,
 
 	lockdep_assert_held(&tree->lock);
 
-	leaf = kho_radix_leaf(tree, key, false);
+	leaf = kho_leaf(tree, key, false);
 	if (IS_ERR_OR_NULL(leaf) ||
 	    !__test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap)) {
 		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
@@ -351,7 +437,11 @@ int kho_preserve_page_desc(struct page *page, unsigned int order,
 {
 	int err;
 
-	err = kho_check_page(page, order, type);
+	/* Folios are most of it, and with the type known this is short. */
+	if (type == KHO_MEMDESC_FOLIO)
+		err = __kho_check_page(page, order, KHO_MEMDESC_FOLIO);
+	else
+		err = kho_check_page(page, order, type);
 	if (err)
 		return err;
 
