@@ -95,10 +95,13 @@ static const char *kho_place_unsupported(unsigned long pfn, unsigned int order)
 		return "memory in a scratch area";
 
 	for (; pfn < end; pfn = ALIGN(pfn + 1, pageblock_nr_pages)) {
-		/* First: there is no migratetype where there was no memory. */
+		struct page *page = pfn_to_page(pfn);
+
 		if (kho_pfn_hotadded(pfn))
 			return "memory that was added after boot";
-		if (is_migrate_cma_page(pfn_to_page(pfn)))
+		/* A block may begin in a hole; a CMA area does not. */
+		if (zone_spans_pfn(page_zone(page), pfn) &&
+		    is_migrate_cma_page(page))
 			return "memory in a CMA area";
 	}
 	return NULL;
