@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Damage what this kernel hands over, for scripts/damage:
+ *
+ *   insmod kho_damage.ko scratch=PHYS damage=KIND,KIND,...
+ *
+ * For each damage it logs "expect left out WHAT", which the next kernel has to
+ * report; "expect flood" for more than can be told one by one, and "expect
+ * refused" where nothing can be taken in.
+ *
+ * Everything is found from outside, as a stray write would find it: the FDT by
+ * its contents, the map by the FDT.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho/abi/memdesc.h>
+#include <linux/kho_radix_tree.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/random.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/unaligned.h>
+
+#include "kexec_handover_internal.h"
+
+static unsigned long scratch;
+module_param(scratch, ulong, 0);
+MODULE_PARM_DESC(scratch, "Physical address of a scratch area");
+
+static char *damage;
+module_param(damage, charp, 0);
+MODULE_PARM_DESC(damage, "Kinds of damage, separated by commas");
+
+/* A physical address that no machine has memory at. */
+#define NO_MEMORY	BIT_ULL(51)
+
+/* Words of the header of an FDT, and tokens in its structure. */
+enum { MAGIC, TOTALSIZE, OFF_STRUCT, OFF_STRINGS };
+enum { BEGIN_NODE = 1, END_NODE, PROP, NOP };
+
+static __be32 *fdt;
+static void *root;		/* in the FDT: where the map is */
+static struct kho_radix_tree map;
+
+/* Slots of the map's root beyond those that keys of known types lead to. */
+static unsigned int next_slot = BIT(KHO_TABLE_SIZE_LOG2);
+
+static void *fdt_value(const char *node, const char *prop)
+{
+	const char *strings = (char *)fdt + be32_to_cpu(fdt[OFF_STRINGS]);
+	__be32 *cur = (void *)fdt + be32_to_cpu(fdt[OFF_STRUCT]);
+	const char *name = NULL;
+
+	while ((char *)cur < (char *)fdt + PAGE_SIZE) {
+		switch (be32_to_cpu(*cur++)) {
+		case BEGIN_NODE:
+			name = (char *)cur;
+			cur += strlen(name) / 4 + 1;
+			break;
+		case PROP:
+			if (!strcmp(name, node) &&
+			    !strcmp(strings + be32_to_cpu(cur[1]), prop))
+				return cur + 2;
+			cur += 2 + DIV_ROUND_UP(be32_to_cpu(cur[0]), 4);
+			break;
+		case END_NODE:
+			name = "";
+			break;
+		case NOP:
+			break;
+		default:
+			return NULL;
+		}
+	}
+	return NULL;
+}
+
+/* On a kernel that nothing was handed to there is one such page. */
+static int find_map(void)
+{
+	__be32 head[4];
+	int nid;
+
+	for_each_online_node(nid) {
+		unsigned long pfn = NODE_DATA(nid)->node_start_pfn;
+
+		for (; pfn < pgdat_end_pfn(NODE_DATA(nid)); pfn++) {
+			struct page *page = pfn_to_online_page(pfn);
+
+			if (!(pfn % 65536))
+				cond_resched();
+			if (!page || page_ref_count(page) != 1 ||
+			    page_has_type(page) ||
+			    copy_from_kernel_nofault(head, page_address(page),
+						     sizeof(head)))
+				continue;
+			if (be32_to_cpu(head[MAGIC]) != 0xd00dfeed ||
+			    be32_to_cpu(head[OFF_STRINGS]) >= PAGE_SIZE)
+				continue;
+			fdt = page_address(page);
+			root = fdt_value("", KHO_FDT_MEMORY_MAP_PROP_NAME);
+			if (root)
+				return kho_radix_init_tree(&map,
+					phys_to_virt(get_unaligned((u64 *)root)));
+		}
+	}
+	return -ENOENT;
+}
+
+static void expect(const char *what, u64 val)
+{
+	pr_info("expect left out %s %#llx\n", what, val);
+}
+
+static int add_key(phys_addr_t phys, unsigned int order, unsigned int type)
+{
+	return kho_radix_add_key(&map, kho_encode_key(phys, order, type));
+}
+
+static int bad_key(unsigned long key)
+{
+	expect("key", key);
+	return kho_radix_add_key(&map, key);
+}
+
+static int bad_pages(phys_addr_t phys, unsigned int order, unsigned int type)
+{
+	return bad_key(kho_encode_key(phys, order, type));
+}
+
+static int bad_node(u64 *slot, u64 phys)
+{
+	expect("node", phys);
+	*slot = phys;
+	return 0;
+}
+
+static u64 *new_slot(void)
+{
+	return &map.root->table[--next_slot];
+}
+
+/* Memory that is never freed, so that nobody else preserves it. */
+static phys_addr_t new_pages(unsigned int order)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO, order);
+
+	return page ? page_to_phys(page) : 0;
+}
+
+static u64 *new_node(u64 *slot)
+{
+	*slot = new_pages(0);
+	return phys_to_virt(*slot);
+}
+
+/* A leaf which a slot of the root leads to, and the first key in it. */
+static void *new_leaf(unsigned long *key)
+{
+	u64 *node = new_node(new_slot());
+
+	for (unsigned int level = KHO_TREE_MAX_DEPTH - 2; level; level--)
+		node = new_node(&node[0]);
+	*key = (unsigned long)next_slot <<
+	       ((KHO_TREE_MAX_DEPTH - 2) * KHO_TABLE_SIZE_LOG2 +
+		KHO_BITMAP_SIZE_LOG2);
+	return node;
+}
+
+/* The first physical address but 0, which is no node, that is no memory. */
+static phys_addr_t find_hole(void)
+{
+	unsigned long pfn = 1;
+
+	while (page_is_ram(pfn))
+		pfn++;
+	return PFN_PHYS(pfn);
+}
+
+static phys_addr_t end_of_memory(void)
+{
+	unsigned long end = 0;
+	int nid;
+
+	for_each_online_node(nid)
+		end = max(end, pgdat_end_pfn(NODE_DATA(nid)));
+	return PFN_PHYS(end);
+}
+
+static int last_node(phys_addr_t phys, void *data)
+{
+	*(phys_addr_t *)data = phys;
+	return 0;
+}
+
+static int first_split(unsigned long key, void *data)
+{
+	unsigned int order, type;
+	phys_addr_t phys = kho_decode_key(key, &order, &type);
+
+	if (type != KHO_MEMDESC_SPLIT || order > MAX_PAGE_ORDER)
+		return 0;
+	*(phys_addr_t *)data = phys;
+	return 1;
+}
+
+static int bad_subtree(const char *node, u64 phys)
+{
+	void *data = fdt_value(node, KHO_SUB_TREE_PROP_NAME);
+
+	if (!data)
+		return -ENOENT;
+	expect("subtree", phys);
+	put_unaligned(phys, (u64 *)data);
+	return 0;
+}
+
+static void bad_root(u64 phys)
+{
+	expect("node", phys);
+	put_unaligned(phys, (u64 *)root);
+}
+
+static int refused(void)
+{
+	pr_info("expect refused\n");
+	return 0;
+}
+
+static int do_damage(const char *kind)
+{
+	const struct kho_radix_walk_cb node_cb = { .node = last_node };
+	const struct kho_radix_walk_cb split_cb = { .leaf = first_split };
+	unsigned long key;
+	phys_addr_t phys;
+	void *leaf;
+	u64 *node;
+
+	/* Keys that mean nothing. */
+	if (!strcmp(kind, "key-zero"))
+		return bad_key(0);
+	if (!strcmp(kind, "key-one"))
+		return bad_key(1);
+	if (!strcmp(kind, "key-type-only"))
+		return bad_key((unsigned long)KHO_MEMDESC_FOLIO <<
+			       KHO_MEMDESC_SHIFT);
+	if (!strcmp(kind, "key-type-unknown"))
+		return bad_pages(new_pages(0), 0, KHO_NR_MEMDESC);
+	if (!strcmp(kind, "key-type-last"))
+		return bad_pages(new_pages(0), 0, BIT(KHO_MEMDESC_BITS) - 1);
+	if (!strcmp(kind, "key-too-wide")) {
+		leaf = new_leaf(&key);
+		__set_bit(5, leaf);
+		expect("key", key | 5);
+		return 0;
+	}
+	if (!strcmp(kind, "key-order-folio"))
+		return bad_pages(0, MAX_PAGE_ORDER + 1, KHO_MEMDESC_FOLIO);
+	if (!strcmp(kind, "key-order-untyped"))
+		return bad_pages(0, 50 - PAGE_SHIFT, KHO_MEMDESC_UNTYPED);
+	if (!strcmp(kind, "key-order-split"))
+		return bad_pages(0, 63 - PAGE_SHIFT, KHO_MEMDESC_SPLIT);
+
+	/* Places in which nothing can be preserved. */
+	if (!strcmp(kind, "place-beyond"))
+		return bad_pages(NO_MEMORY, 0, KHO_MEMDESC_FOLIO);
+	if (!strcmp(kind, "place-end"))
+		return bad_pages(end_of_memory(), 0, KHO_MEMDESC_FOLIO);
+	if (!strcmp(kind, "place-hole"))
+		return bad_pages(find_hole(), 0, KHO_MEMDESC_BLOCK);
+	if (!strcmp(kind, "place-scratch"))
+		return bad_pages(scratch, 0, KHO_MEMDESC_FOLIO);
+	if (!strcmp(kind, "place-scratch-part"))
+		return bad_pages(round_down(scratch, SZ_1G), 30 - PAGE_SHIFT,
+				 KHO_MEMDESC_SPLIT);
+
+	/* Two preservations, or one and a node, on the same pages. */
+	if (!strcmp(kind, "twice-order")) {
+		phys = new_pages(2);
+		return add_key(phys, 2, KHO_MEMDESC_FOLIO) ?:
+		       bad_pages(phys + PAGE_SIZE, 0, KHO_MEMDESC_FOLIO);
+	}
+	if (!strcmp(kind, "twice-type")) {
+		phys = new_pages(0);
+		return add_key(phys, 0, KHO_MEMDESC_FOLIO) ?:
+		       bad_pages(phys, 0, KHO_MEMDESC_IOPTDESC);
+	}
+	if (!strcmp(kind, "twice-object")) {
+		if (kho_radix_walk_tree(&map, &split_cb, &phys) != 1)
+			return -ENOENT;
+		return bad_pages(phys, 0, KHO_MEMDESC_IOPTDESC);
+	}
+	if (!strcmp(kind, "twice-node")) {
+		/* The key comes before the keys that lie in the node. */
+		kho_radix_walk_tree(&map, &node_cb, &phys);
+		return bad_pages(phys, 0, KHO_MEMDESC_FOLIO);
+	}
+	if (!strcmp(kind, "twice-root"))
+		return bad_pages(virt_to_phys(map.root), 0, KHO_MEMDESC_FOLIO);
+
+	/* Nodes that are none. */
+	if (!strcmp(kind, "node-beyond"))
+		return bad_node(new_slot(), NO_MEMORY);
+	if (!strcmp(kind, "node-unaligned"))
+		return bad_node(new_slot(), new_pages(0) + 8);
+	if (!strcmp(kind, "node-all-ones"))
+		return bad_node(new_slot(), U64_MAX);
+	if (!strcmp(kind, "node-hole"))
+		return bad_node(new_slot(), find_hole());
+	if (!strcmp(kind, "node-scratch"))
+		return bad_node(new_slot(), scratch);
+	if (!strcmp(kind, "node-root"))
+		return bad_node(new_slot(), virt_to_phys(map.root));
+	if (!strcmp(kind, "node-cycle")) {
+		node = new_node(new_slot());
+		return bad_node(&node[0], virt_to_phys(node));
+	}
+	if (!strcmp(kind, "node-deep-cycle")) {
+		leaf = new_leaf(&key);
+		node = phys_to_virt(map.root->table[next_slot]);
+		return bad_node(&node[7], virt_to_phys(leaf));
+	}
+	if (!strcmp(kind, "node-twice")) {
+		for (node = map.root->table; !*node; node++)
+			;
+		return bad_node(new_slot(), *node);
+	}
+	if (!strcmp(kind, "node-garbage")) {
+		node = new_node(new_slot());
+		get_random_bytes(node, PAGE_SIZE);
+		pr_info("expect flood\n");
+		return 0;
+	}
+	if (!strcmp(kind, "leaf-garbage")) {
+		get_random_bytes(new_leaf(&key), PAGE_SIZE);
+		pr_info("expect flood\n");
+		return 0;
+	}
+
+	/* Data of others that is not there. */
+	if (!strcmp(kind, "subtree-beyond"))
+		return bad_subtree("kexec-metadata", NO_MEMORY);
+	if (!strcmp(kind, "subtree-not-preserved"))
+		return bad_subtree("LUO", new_pages(0));
+	if (!strcmp(kind, "subtree-too-long")) {
+		leaf = fdt_value("kexec-metadata", KHO_SUB_TREE_SIZE_PROP_NAME);
+		node = fdt_value("kexec-metadata", KHO_SUB_TREE_PROP_NAME);
+		if (!leaf || !node)
+			return -ENOENT;
+		put_unaligned(BIT_ULL(40), (u64 *)leaf);
+		expect("subtree", get_unaligned(node));
+		return 0;
+	}
+
+	/* What nothing can be taken in with. */
+	if (!strcmp(kind, "root-beyond"))
+		bad_root(NO_MEMORY);
+	else if (!strcmp(kind, "root-unaligned"))
+		bad_root(virt_to_phys(map.root) + 8);
+	else if (!strcmp(kind, "root-scratch"))
+		bad_root(scratch);
+	else if (!strcmp(kind, "root-zero"))
+		put_unaligned(0, (u64 *)root);
+	else if (!strcmp(kind, "fdt-not-preserved"))
+		kho_radix_del_key(&map, kho_encode_key(virt_to_phys(fdt), 0,
+						       KHO_MEMDESC_FOLIO));
+	else if (!strcmp(kind, "fdt-magic"))
+		fdt[MAGIC] = 0;
+	else if (!strcmp(kind, "fdt-struct"))
+		fdt[OFF_STRUCT] = cpu_to_be32(PAGE_SIZE - 4);
+	else if (!strcmp(kind, "fdt-size")) {
+		fdt[TOTALSIZE] = cpu_to_be32(SZ_1G);
+		fdt[OFF_STRUCT] = cpu_to_be32(SZ_512M);
+	} else
+		return -EINVAL;
+	return refused();
+}
+
+static int __init kho_damage_init(void)
+{
+	char *kind;
+	int err;
+
+	err = find_map();
+	if (err)
+		return err;
+	while ((kind = strsep(&damage, ","))) {
+		pr_info("%s\n", kind);
+		err = do_damage(kind);
+		if (err) {
+			pr_err("%s: %pe\n", kind, ERR_PTR(err));
+			return err;
+		}
+	}
+	return 0;
+}
+module_init(kho_damage_init);
+
+MODULE_DESCRIPTION("Damage what is handed over by kexec");
+MODULE_LICENSE("GPL");
