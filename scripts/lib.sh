@@ -108,6 +108,22 @@ kmake() {
 	make -C "$src" O="$dir" ARCH="$ARCH" CROSS_COMPILE="$cross" LOCALVERSION= "$@"
 }
 
+# guest_for NAME: what a guest with that kernel needs: sets memory (MiB), timeout
+# (s) and args. The early memory of a KASAN kernel comes from scratch as well. It
+# takes any address for a wild one while it reads the CPU's features again and
+# an interrupt comes: no5lvl.
+# shellcheck disable=SC2034
+guest_for() {
+	local scratch=64M,64M,64M
+	memory=2048 timeout=150 args=()
+	case $1 in
+	debug)	memory=3072 timeout=1200 scratch=128M,640M,128M args=(no5lvl) ;;
+	esac
+	# The watchdogs must not bark because a host is slow.
+	args+=(kho=on liveupdate=on "kho_scratch=$scratch" watchdog_thresh=60
+		rcupdate.rcu_cpu_stall_timeout=100)
+}
+
 # One number for BASE-COMMIT and everything that the series is made of.
 series_hash() {
 	local line name lines
