@@ -61,10 +61,19 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
+
+#include "../mm/slab.h"
+
+#include "../drivers/iommu/iommu-pages.h"
 
 static unsigned int scale = 1;
 module_param(scale, uint, 0644);
 MODULE_PARM_DESC(scale, "Multiplies the number of objects of each type");
+
+static bool copies;
+module_param(copies, bool, 0644);
+MODULE_PARM_DESC(copies, "Slab objects may come back as copies");
 
 #define KMT_SUBTREE		"kho-memdesc-test"
 #define KMT_MAGIC		0x6b686f5f6d656d64ULL
@@ -85,6 +94,9 @@ MODULE_PARM_DESC(scale, "Multiplies the number of objects of each type");
 /* No call has more allocations in it. */
 #define KMT_MAX_ALLOCS		4096
 
+/* Objects that are allocated between those that are restored. */
+#define KMT_MAX_NOISE		4096
+
 enum kmt_type {
 	KMT_FOLIO,
 	KMT_PAGES,
@@ -93,6 +105,13 @@ enum kmt_type {
 	KMT_VMALLOC,
 	KMT_VMALLOC_HUGE,
 	KMT_KVMALLOC,
+	KMT_KMALLOC,
+	KMT_LARGE_KMALLOC,
+	KMT_KVMALLOC_SMALL,
+	KMT_KMEM_CACHE,
+	KMT_IOPTDESC,
+	KMT_PTDESC,
+	KMT_PAGETABLE,
 	KMT_OLD_FOLIO,
 	KMT_OLD_PAGES,
 	KMT_OLD_VMALLOC,
@@ -111,6 +130,15 @@ static const struct {
 	[KMT_VMALLOC]		= { "vmalloc",		256 },
 	[KMT_VMALLOC_HUGE]	= { "vmalloc_huge",	128 },
 	[KMT_KVMALLOC]		= { "kvmalloc",		3 },
+	[KMT_IOPTDESC]		= { "ioptdesc",		320 },
+	[KMT_PTDESC]		= { "ptdesc",		192 },
+	/* The locks of page tables and init_mm are not exported to modules. */
+	[KMT_PAGETABLE]		= { "pagetable",
+				    IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC) * 192 },
+	[KMT_KMALLOC]		= { "kmalloc",		2048 },
+	[KMT_LARGE_KMALLOC]	= { "large_kmalloc",	64 },
+	[KMT_KVMALLOC_SMALL]	= { "kvmalloc_small",	128 },
+	[KMT_KMEM_CACHE]	= { "kmem_cache",	512 },
 	[KMT_OLD_FOLIO]		= { "old_folio",	128 },
 	[KMT_OLD_PAGES]		= { "old_pages",	128 },
 	[KMT_OLD_VMALLOC]	= { "old_vmalloc",	128 },
@@ -176,7 +204,7 @@ struct kmt_entry {
 	u32 type;
 	u32 index;
 	u32 order;
-	u32 reserved;
+	u32 guarded;		/* by kfence: comes back as a copy */
 };
 
 static_assert(sizeof(struct kmt_entry) == 80);
@@ -200,13 +228,39 @@ static struct kmt_manifest *kmt_manifest;
 static unsigned int kmt_generation;
 static bool kmt_restored;
 static unsigned long kmt_checks;
+/* By how much NR_PAGETABLE has moved too far while tables came and went. */
+static long kmt_pagetable_noise;
+
+static struct kmem_cache *kmt_caches[2];
+static void *kmt_noise[KMT_MAX_NOISE];
+static unsigned int kmt_nr_noise;
+static unsigned long kmt_copied;
 
 static struct dentry *kmt_dir;
+
+/* Types whose objects are smaller than a page. */
+static bool kmt_is_slab(enum kmt_type type)
+{
+	return type == KMT_KMALLOC || type == KMT_KVMALLOC_SMALL ||
+	       type == KMT_KMEM_CACHE;
+}
 
 static bool kmt_is_vmalloc(enum kmt_type type)
 {
 	return type == KMT_VMALLOC || type == KMT_VMALLOC_HUGE ||
 	       type == KMT_KVMALLOC || type == KMT_OLD_VMALLOC;
+}
+
+/* Which constructor has run on a table; mixed with those that are freed early. */
+static enum ptdesc_state kmt_ptdesc_state(const struct kmt_object *obj)
+{
+	static const enum ptdesc_state states[] = {
+		PTDESC_PTE, PTDESC_PMD, PTDESC_KERNEL,
+	};
+
+	if (obj->type != KMT_PAGETABLE)
+		return PTDESC_PLAIN;
+	return states[obj->index / 3 % ARRAY_SIZE(states)];
 }
 
 static bool kmt_expect(const struct kmt_object *obj, const char *where,
@@ -362,6 +416,35 @@ static size_t kmt_vmalloc_huge_size(const struct kmt_object *obj)
 	return obj->seed % SZ_64K + 1;
 }
 
+/* Every bucket, filled to different degrees. */
+static size_t kmt_kmalloc_size(const struct kmt_object *obj)
+{
+	static const size_t buckets[] = {
+		8, 16, 32, 64, 96, 128, 192, 256, 512, SZ_1K, SZ_2K, SZ_4K, SZ_8K,
+	};
+	size_t size = buckets[obj->index % ARRAY_SIZE(buckets)];
+
+	if (size > KMALLOC_MAX_CACHE_SIZE)
+		size = 64;
+	return size - obj->seed % (size / 4);
+}
+
+static gfp_t kmt_kmalloc_gfp(const struct kmt_object *obj)
+{
+	if (obj->index % 64 == 3)
+		return GFP_KERNEL | __GFP_DMA | __GFP_NOWARN;
+	if (obj->index % 4 == 1)
+		return GFP_KERNEL | __GFP_RECLAIMABLE;
+	if (obj->index % 4 == 2)
+		return GFP_KERNEL | __GFP_ACCOUNT;
+	return GFP_KERNEL;
+}
+
+static struct kmem_cache *kmt_cache(const struct kmt_object *obj)
+{
+	return kmt_caches[obj->index % 2];
+}
+
 static void kmt_init_object(struct kmt_object *obj, enum kmt_type type,
 			    unsigned int index, u64 seed)
 {
@@ -373,6 +456,7 @@ static void kmt_init_object(struct kmt_object *obj, enum kmt_type type,
 	case KMT_FOLIO:
 	case KMT_PAGES:
 	case KMT_COMPOUND:
+	case KMT_IOPTDESC:
 	case KMT_OLD_FOLIO:
 		obj->order = kmt_block_order(index);
 		obj->size = PAGE_SIZE << obj->order;
@@ -392,6 +476,24 @@ static void kmt_init_object(struct kmt_object *obj, enum kmt_type type,
 		/* so large that it cannot be kmalloc memory */
 		obj->size = KMALLOC_MAX_SIZE + index * PAGE_SIZE + index + 1;
 		break;
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		obj->order = index % 16 < 4 ? index % 4 : 0;
+		obj->size = PAGE_SIZE << obj->order;
+		break;
+	case KMT_KMALLOC:
+		obj->size = kmt_kmalloc_size(obj);
+		break;
+	case KMT_LARGE_KMALLOC:
+		obj->size = KMALLOC_MAX_CACHE_SIZE + obj->seed % SZ_128K + 1;
+		obj->order = get_order(obj->size);
+		break;
+	case KMT_KVMALLOC_SMALL:
+		obj->size = obj->seed % PAGE_SIZE + 1;
+		break;
+	case KMT_KMEM_CACHE:
+		obj->size = kmem_cache_size(kmt_cache(obj));
+		break;
 	case KMT_OLD_ALLOC:
 		obj->size = obj->seed % (8 * PAGE_SIZE) + 1;
 		obj->order = get_order(obj->size);
@@ -401,9 +503,28 @@ static void kmt_init_object(struct kmt_object *obj, enum kmt_type type,
 	}
 }
 
+static bool kmt_construct(const struct kmt_object *obj, struct ptdesc *pt)
+{
+	if (!IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC))
+		return true;
+
+	switch (kmt_ptdesc_state(obj)) {
+	case PTDESC_PTE:
+		return pagetable_pte_ctor(NULL, pt);
+	case PTDESC_PMD:
+		return pagetable_pmd_ctor(NULL, pt);
+	case PTDESC_KERNEL:
+		ptdesc_set_kernel(pt);
+		return pagetable_pte_ctor(&init_mm, pt);
+	default:
+		return true;
+	}
+}
+
 static int kmt_alloc(struct kmt_object *obj)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct ptdesc *pt;
 	struct folio *folio;
 	struct page *page;
 
@@ -438,7 +559,30 @@ static int kmt_alloc(struct kmt_object *obj)
 		obj->addr = vmalloc_huge(obj->size, GFP_KERNEL);
 		break;
 	case KMT_KVMALLOC:
+	case KMT_KVMALLOC_SMALL:
 		obj->addr = kvmalloc(obj->size, GFP_KERNEL);
+		break;
+	case KMT_IOPTDESC:
+		obj->addr = iommu_alloc_pages_sz(gfp, obj->size);
+		break;
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		pt = pagetable_alloc(gfp, obj->order);
+		if (pt && kmt_construct(obj, pt))
+			obj->addr = ptdesc_address(pt);
+		else if (pt)
+			pagetable_free(pt);
+		break;
+	case KMT_KMALLOC:
+		/* There may be no DMA memory that is not scratch. */
+		obj->addr = kmalloc(obj->size, kmt_kmalloc_gfp(obj)) ?:
+			    kmalloc(obj->size, GFP_KERNEL);
+		break;
+	case KMT_LARGE_KMALLOC:
+		obj->addr = kmalloc(obj->size, gfp);
+		break;
+	case KMT_KMEM_CACHE:
+		obj->addr = kmem_cache_alloc(kmt_cache(obj), GFP_KERNEL);
 		break;
 	case KMT_OLD_ALLOC:
 		obj->addr = kho_alloc_preserve(obj->size);
@@ -452,6 +596,28 @@ static int kmt_alloc(struct kmt_object *obj)
 	}
 
 	return obj->addr ? 0 : -ENOMEM;
+}
+
+/* IOMMU page tables have three ways to go. */
+static void kmt_free_iommu(struct kmt_object *obj)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+
+	/* Of what restore frees at once, every third one in each way, too. */
+	switch (obj->index / 3 % 3) {
+	case 0:
+		iommu_free_pages(obj->addr);
+		break;
+	case 1:
+		iommu_pages_list_add(&list, obj->addr);
+		iommu_put_pages_list(&list);
+		break;
+	case 2:
+		iommu_free_pages_rcu(obj->addr);
+		/* The counters are looked at next. */
+		rcu_barrier();
+		break;
+	}
 }
 
 /* The ordinary free function of the allocator, for memory not preserved. */
@@ -477,12 +643,45 @@ static void kmt_free(struct kmt_object *obj)
 		vfree(obj->addr);
 		break;
 	case KMT_KVMALLOC:
+	case KMT_KVMALLOC_SMALL:
 		kvfree(obj->addr);
+		break;
+	case KMT_IOPTDESC:
+		kmt_free_iommu(obj);
+		break;
+	case KMT_PTDESC:
+		pagetable_free(virt_to_ptdesc(obj->addr));
+		break;
+	case KMT_PAGETABLE:
+		if (IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC))
+			pagetable_dtor_free(virt_to_ptdesc(obj->addr));
+		break;
+	case KMT_KMALLOC:
+	case KMT_LARGE_KMALLOC:
+		kfree(obj->addr);
+		break;
+	case KMT_KMEM_CACHE:
+		kmem_cache_free(kmt_cache(obj), obj->addr);
 		break;
 	case KMT_NR_TYPES:
 		break;
 	}
 	obj->addr = NULL;
+}
+
+/* One by one, or as a list. */
+static int kmt_preserve_iommu(const struct kmt_object *obj)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	int err;
+
+	if (obj->index % 2)
+		return iommu_preserve_pages(obj->addr);
+
+	iommu_pages_list_add(&list, obj->addr);
+	err = iommu_preserve_pages_list(&list);
+	iommu_pages_list_release(&list);
+	return err;
 }
 
 static int kmt_preserve(struct kmt_object *obj)
@@ -506,7 +705,22 @@ static int kmt_preserve(struct kmt_object *obj)
 	case KMT_VMALLOC:
 	case KMT_VMALLOC_HUGE:
 	case KMT_KVMALLOC:
+	case KMT_KVMALLOC_SMALL:
 		err = kho_vmalloc_preserve(obj->addr, &obj->ser);
+		break;
+	case KMT_IOPTDESC:
+		err = kmt_preserve_iommu(obj);
+		break;
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		err = kho_ptdesc_preserve(virt_to_ptdesc(obj->addr));
+		break;
+	case KMT_KMALLOC:
+	case KMT_LARGE_KMALLOC:
+		err = kho_slab_preserve(obj->addr);
+		break;
+	case KMT_KMEM_CACHE:
+		err = kho_kmem_cache_preserve(kmt_cache(obj), obj->addr);
 		break;
 	case KMT_OLD_FOLIO:
 	case KMT_OLD_ALLOC:
@@ -549,7 +763,22 @@ static void kmt_unpreserve(struct kmt_object *obj)
 	case KMT_VMALLOC:
 	case KMT_VMALLOC_HUGE:
 	case KMT_KVMALLOC:
+	case KMT_KVMALLOC_SMALL:
 		kho_vmalloc_unpreserve(&obj->ser);
+		break;
+	case KMT_IOPTDESC:
+		iommu_unpreserve_pages(obj->addr);
+		break;
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		kho_ptdesc_unpreserve(virt_to_ptdesc(obj->addr));
+		break;
+	case KMT_KMALLOC:
+	case KMT_LARGE_KMALLOC:
+		kho_slab_unpreserve(obj->addr);
+		break;
+	case KMT_KMEM_CACHE:
+		kho_kmem_cache_unpreserve(kmt_cache(obj), obj->addr);
 		break;
 	case KMT_OLD_FOLIO:
 	case KMT_OLD_ALLOC:
@@ -569,10 +798,26 @@ static void kmt_unpreserve(struct kmt_object *obj)
 	kmt_stats[obj->type].preserved--;
 }
 
+static void *kmt_restore_iommu(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	int err;
+
+	if (obj->index % 4 < 2)
+		return iommu_restore_pages(phys);
+
+	err = iommu_restore_pages_list(&phys, 1, &list);
+	if (err)
+		return ERR_PTR(err);
+	iommu_pages_list_release(&list);
+	return phys_to_virt(phys);
+}
+
 /* Returns the address of the restored memory or an ERR_PTR(). */
 static void *kmt_restore(const struct kmt_object *obj, phys_addr_t phys)
 {
 	struct folio *folio;
+	struct ptdesc *pt;
 	struct page *page;
 	void *addr;
 
@@ -589,7 +834,30 @@ static void *kmt_restore(const struct kmt_object *obj, phys_addr_t phys)
 	case KMT_VMALLOC:
 	case KMT_VMALLOC_HUGE:
 	case KMT_KVMALLOC:
+	case KMT_KVMALLOC_SMALL:
 		return kho_vmalloc_restore(&obj->ser);
+	case KMT_IOPTDESC:
+		return kmt_restore_iommu(obj, phys);
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		if (obj->index % 2) {
+			page = kho_restore_page_desc(phys,
+						     MEMDESC_TYPE_PTDESC(NULL));
+			return IS_ERR(page) ? ERR_CAST(page) : page_address(page);
+		}
+		pt = kho_ptdesc_restore(phys);
+		return IS_ERR(pt) ? ERR_CAST(pt) : ptdesc_address(pt);
+	case KMT_KMALLOC:
+		if (obj->index % 16 == 4) {
+			addr = kho_slab_restore_in_place(phys);
+			if (addr != ERR_PTR(-EOPNOTSUPP))
+				return addr;
+		}
+		fallthrough;
+	case KMT_LARGE_KMALLOC:
+		return kho_slab_restore(phys);
+	case KMT_KMEM_CACHE:
+		return kho_kmem_cache_restore(kmt_cache(obj), phys);
 	case KMT_OLD_FOLIO:
 	case KMT_OLD_ALLOC:
 		folio = kho_restore_folio(phys);
@@ -696,18 +964,32 @@ static unsigned int kmt_vm_order(const struct vm_struct *vm)
 #endif
 }
 
-/* NR_VMALLOC with what the CPUs have not yet added to it. */
-static long kmt_nr_vmalloc(void)
+/* A counter of pages with what the CPUs have not yet added to it. */
+static long kmt_node_stat(enum node_stat_item item)
 {
-	long nr = atomic_long_read(&vm_node_stat[NR_VMALLOC]);
+	long nr = atomic_long_read(&vm_node_stat[item]);
 	int nid, cpu;
 
 	for_each_online_node(nid) {
 		for_each_online_cpu(cpu)
 			nr += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats,
-					  cpu)->vm_node_stat_diff[NR_VMALLOC];
+					  cpu)->vm_node_stat_diff[item];
 	}
 	return nr;
+}
+
+/*
+ * Note by how much NR_PAGETABLE, which was @before, has moved too far when the
+ * object came (@sign is 1) or went (-1). Mappings of vmalloc memory take tables.
+ */
+static void kmt_note_pagetables(const struct kmt_object *obj, long before,
+				int sign)
+{
+	if (kmt_is_vmalloc(obj->type))
+		return;
+	kmt_pagetable_noise += kmt_node_stat(NR_PAGETABLE) - before;
+	if (kmt_ptdesc_state(obj))
+		kmt_pagetable_noise -= sign * (1L << obj->order);
 }
 
 static void kmt_read_page(struct page *page, long *v)
@@ -722,6 +1004,9 @@ static void kmt_read_page(struct page *page, long *v)
 	if (PageTail(page) && abs(v[KMT_F_MAPPING] - (long)page) < sizeof(*page))
 		v[KMT_F_MAPPING] -= (long)page;
 	v[KMT_F_PRIVATE] = page->private;
+	/* Its descriptor; that of another page it must not be. */
+	if (PageIoptable(page) && page_ioptdesc(page)->page == page)
+		v[KMT_F_PRIVATE] = 0;
 #ifdef CONFIG_MEMCG
 	v[KMT_F_MEMCG] = page->memcg_data;
 #else
@@ -746,6 +1031,9 @@ static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
 	/* The allocator leaves it alone in the tails of a bare block. */
 	if (!PageTail(page))
 		expected[KMT_F_PRIVATE] = 0;
+	/* There a page table has its lock, or the address of it. */
+	if (kmt_ptdesc_state(obj) && !i)
+		expected[KMT_F_PRIVATE] = found[KMT_F_PRIVATE];
 
 	for (unsigned int f = 0; f < KMT_NR_FIELDS; f++)
 		ok &= kmt_expect(obj, where, kmt_field_names[f], expected[f],
@@ -757,18 +1045,49 @@ static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
 	return ok;
 }
 
+static void kmt_check_table(const struct kmt_object *obj)
+{
+	enum ptdesc_state state = kmt_ptdesc_state(obj);
+	struct ptdesc *pt = virt_to_ptdesc(obj->addr);
+
+	kmt_expect(obj, "page table", "is one", true,
+		   PageTable(ptdesc_page(pt)));
+	kmt_expect(obj, "page table", "state", state, ptdesc_state(pt));
+	kmt_expect(obj, "page table", "of the kernel", state == PTDESC_KERNEL,
+		   ptdesc_test_kernel(pt));
+
+#ifdef CONFIG_SPLIT_PMD_PTLOCKS
+	if (state == PTDESC_PTE || state == PTDESC_PMD) {
+		bool free = spin_trylock(ptlock_ptr(pt));
+
+		if (kmt_expect(obj, "page table", "unlocked", true, free))
+			spin_unlock(ptlock_ptr(pt));
+	}
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	if (state == PTDESC_PMD)
+		kmt_expect(obj, "page table", "deposit", 0,
+			   (long)pt->pmd_huge_pte);
+#endif
+#endif
+}
+
 /* What must hold whatever a fresh allocation of this kernel looks like. */
 static void kmt_check_shape(const struct kmt_object *obj)
 {
+	bool table = obj->type == KMT_PTDESC || obj->type == KMT_PAGETABLE;
+	bool frozen = obj->type == KMT_LARGE_KMALLOC ||
+		      obj->type == KMT_IOPTDESC;
 	bool compound = obj->type == KMT_FOLIO || obj->type == KMT_COMPOUND ||
-			obj->type == KMT_OLD_FOLIO || obj->type == KMT_OLD_ALLOC;
+			obj->type == KMT_OLD_FOLIO || obj->type == KMT_OLD_ALLOC ||
+			table || frozen;
 	bool split = !compound && obj->type != KMT_PAGES;
 	unsigned long nr_pages = kmt_nr_pages(obj);
 
 	for (unsigned long i = 0; i < nr_pages; i++) {
 		struct page *page = kmt_page(obj, i);
 
-		if (!kmt_expect(obj, "shape", "refcount", split || !i,
+		if (!kmt_expect(obj, "shape", "refcount",
+				!frozen && (split || !i),
 				page_ref_count(page)) ||
 		    !kmt_expect(obj, "shape", "compound",
 				compound && obj->order, PageCompound(page)))
@@ -784,9 +1103,11 @@ static void kmt_check_shape(const struct kmt_object *obj)
 			   folio_test_large(folio));
 		if (obj->order)
 			kmt_expect(obj, "shape", "large_rmappable",
-				   obj->type != KMT_COMPOUND,
+				   obj->type != KMT_COMPOUND && !table && !frozen,
 				   folio_test_large_rmappable(folio));
 	}
+	if (table)
+		kmt_check_table(obj);
 }
 
 static int kmt_check_pages(const struct kmt_object *obj)
@@ -851,6 +1172,21 @@ static void kmt_check_vmalloc(const struct kmt_object *obj,
 	}
 }
 
+/* A list of which the last one is not there, and one is there twice. */
+static void kmt_bad_list(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	phys_addr_t addrs[] = { phys, KMT_BAD_PHYS };
+
+	kmt_expect(obj, "call that has to fail", "list with a hole", -ENOENT,
+		   iommu_restore_pages_list(addrs, 2, &list));
+	addrs[1] = phys;
+	kmt_expect(obj, "call that has to fail", "list with the same", -ENOENT,
+		   iommu_restore_pages_list(addrs, 2, &list));
+	kmt_expect(obj, "call that has to fail", "list is empty", true,
+		   iommu_pages_list_empty(&list));
+}
+
 /*
  * Calls that have to fail, on memory that is there to be restored. The restore
  * that follows shows that they changed nothing.
@@ -865,6 +1201,8 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 	case KMT_FOLIO:
 		kmt_expect_error(obj, "folio, unaligned", -EINVAL, -EINVAL,
 				 kho_folio_restore(phys + 8));
+		kmt_expect_error(obj, "folio as page table", -EINVAL, -EINVAL,
+				 kho_ptdesc_restore(phys));
 		if (!order)
 			break;
 		kmt_expect_error(obj, "folio as pages", -EINVAL, -EINVAL,
@@ -884,6 +1222,8 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 				 kho_pages_restore(phys, 64 - PAGE_SHIFT));
 		kmt_expect_error(obj, "order -1", -EINVAL, -EINVAL,
 				 kho_pages_restore(phys, -1U));
+		kmt_expect_error(obj, "pages as page table", -EINVAL, -EINVAL,
+				 kho_ptdesc_restore(phys));
 		if (!order)
 			break;
 		kmt_expect_error(obj, "order - 1", -EINVAL, -EINVAL,
@@ -895,6 +1235,18 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 		/* A compound page is as good as a folio where it is untyped. */
 		kmt_expect_error(obj, "pages as folio", -EINVAL, -EINVAL,
 				 kho_folio_restore(phys));
+		break;
+	case KMT_IOPTDESC:
+		kmt_expect_error(obj, "ioptdesc, unaligned", -EINVAL, -EINVAL,
+				 iommu_restore_pages(phys + 8));
+		kmt_expect_error(obj, "ioptdesc as folio", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys));
+		kmt_expect_error(obj, "ioptdesc as pages", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, order));
+		kmt_bad_list(obj, phys);
+		if (order)
+			kmt_expect_error(obj, "tail of a table", -ENOENT,
+					 -EINVAL, iommu_restore_pages(inside));
 		break;
 	case KMT_PAGES_EXACT:
 		kmt_expect_error(obj, "exact, unaligned", -EINVAL, -EINVAL,
@@ -910,6 +1262,49 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 		kmt_expect_error(obj, "exact as block", -EINVAL, -EINVAL,
 				 kho_pages_restore(phys,
 						   ilog2(nr_pages)));
+		break;
+	case KMT_PTDESC:
+	case KMT_PAGETABLE:
+		kmt_expect_error(obj, "page table, unaligned", -EINVAL, -EINVAL,
+				 kho_ptdesc_restore(phys + 8));
+		kmt_expect_error(obj, "page table as folio", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys));
+		kmt_expect_error(obj, "page table as pages", -EINVAL, -EINVAL,
+				 kho_pages_restore(phys, order));
+		kmt_expect_error(obj, "page table as exact pages", -EINVAL,
+				 -EINVAL,
+				 kho_pages_exact_restore(phys, obj->size));
+		kmt_expect_error(obj, "page table by another type", -EINVAL,
+				 -EINVAL,
+				 kho_restore_page_desc(phys,
+						       MEMDESC_TYPE_FOLIO(NULL)));
+		if (!order)
+			break;
+		kmt_expect_error(obj, "tail of a page table", -ENOENT, -EINVAL,
+				 kho_ptdesc_restore(inside));
+		break;
+	case KMT_KMALLOC:
+		kmt_expect_error(obj, "inside of an object", -EINVAL, -ENOENT,
+				 kho_slab_restore(phys + 1));
+		kmt_expect_error(obj, "object of another cache", -EINVAL, -EINVAL,
+				 kho_kmem_cache_restore(kmt_caches[0], phys));
+		break;
+	case KMT_LARGE_KMALLOC:
+		kmt_expect_error(obj, "inside of large kmalloc", -EINVAL, -ENOENT,
+				 kho_slab_restore(phys + 8));
+		kmt_expect_error(obj, "tail of large kmalloc", -EINVAL, -ENOENT,
+				 kho_slab_restore(inside));
+		kmt_expect_error(obj, "large kmalloc as folio", -EINVAL, -EINVAL,
+				 kho_folio_restore(phys));
+		kmt_expect_error(obj, "large kmalloc as object", -ENOENT, -ENOENT,
+				 kho_kmem_cache_restore(kmt_caches[0], phys));
+		break;
+	case KMT_KMEM_CACHE:
+		kmt_expect_error(obj, "inside of an object", -EINVAL, -ENOENT,
+				 kho_kmem_cache_restore(kmt_cache(obj), phys + 8));
+		kmt_expect_error(obj, "object of another cache", -EINVAL, -EINVAL,
+				 kho_kmem_cache_restore(kmt_caches[!(obj->index % 2)],
+							phys));
 		break;
 	default:
 		break;
@@ -1023,6 +1418,11 @@ static void kmt_bad_addresses(void)
 			 kho_pages_exact_restore(phys, PAGE_SIZE));
 	kmt_expect_error(&obj, "exact, beyond memory", -ENOENT, -EINVAL,
 			 kho_pages_exact_restore(KMT_BAD_PHYS, PAGE_SIZE));
+	obj.type = KMT_PTDESC;
+	kmt_expect_error(&obj, "page table, never preserved", -ENOENT, -ENOENT,
+			 kho_ptdesc_restore(phys));
+	kmt_expect_error(&obj, "page table, beyond memory", -ENOENT, -EINVAL,
+			 kho_ptdesc_restore(KMT_BAD_PHYS));
 	kmt_expect(&obj, "page never preserved", "refcount", 1,
 		   page_ref_count(page));
 	__free_pages(page, 1);
@@ -1060,6 +1460,110 @@ static struct kmt_object *kmt_new_object(void)
 	return obj;
 }
 
+/* Slab objects are restored, and freed in random order, by all CPUs at once. */
+
+struct kmt_work {
+	struct work_struct work;
+	const struct kmt_entry *entries;	/* to restore, or NULL to free */
+	void **objs;
+	unsigned int nr;
+	unsigned int first;
+	unsigned int step;
+};
+
+/* Those that are restored by all CPUs at once, some of each slab. */
+static bool kmt_restore_early(const struct kmt_entry *entry)
+{
+	return entry->type == KMT_KMALLOC && entry->index % 3 == 1;
+}
+
+static void kmt_work(struct work_struct *work)
+{
+	struct kmt_work *w = container_of(work, struct kmt_work, work);
+
+	for (unsigned int i = w->first; i < w->nr; i += w->step) {
+		if (!w->entries)
+			kfree(w->objs[i]);
+		else if (kmt_restore_early(&w->entries[i]))
+			w->objs[i] = kho_slab_restore(w->entries[i].phys);
+		cond_resched();
+	}
+}
+
+static void kmt_on_all_cpus(const struct kmt_entry *entries, void **objs,
+			    unsigned int nr)
+{
+	struct kmt_work works[4];
+	unsigned int n = 0, cpu;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu) {
+		struct kmt_work *w = &works[n];
+
+		if (n == ARRAY_SIZE(works))
+			break;
+		INIT_WORK_ONSTACK(&w->work, kmt_work);
+		w->entries = entries;
+		w->objs = objs;
+		w->nr = nr;
+		w->first = n++;
+		w->step = min_t(unsigned int, num_online_cpus(),
+				ARRAY_SIZE(works));
+		schedule_work_on(cpu, &w->work);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		flush_work(&works[i].work);
+		destroy_work_on_stack(&works[i].work);
+	}
+	cpus_read_unlock();
+}
+
+static void kmt_free_objects(void **objs, unsigned int nr)
+{
+	u64 state = 88172645463325252ULL;
+
+	for (unsigned int i = nr; i > 1; i--) {
+		unsigned int j = kmt_random(&state) % i;
+
+		swap(objs[i - 1], objs[j]);
+	}
+	kmt_on_all_cpus(NULL, objs, nr);
+}
+
+/* Fill the free places of slabs that have objects still to be restored. */
+static void kmt_add_noise(const struct kmt_object *obj)
+{
+	void *noise;
+
+	if (kmt_nr_noise == KMT_MAX_NOISE)
+		return;
+	if (obj->type == KMT_KMEM_CACHE)
+		noise = kmem_cache_alloc(kmt_cache(obj), GFP_KERNEL);
+	else
+		noise = kmalloc(obj->size, kmt_kmalloc_gfp(obj));
+	if (!noise)
+		return;
+	memset(noise, 0xee, obj->size);
+	kmt_noise[kmt_nr_noise++] = noise;
+}
+
+static void kmt_free_noise(void)
+{
+	kmt_free_objects(kmt_noise, kmt_nr_noise);
+	kmt_nr_noise = 0;
+}
+
+static void kmt_check_caches(void)
+{
+	struct kmt_object obj = { .type = KMT_KMEM_CACHE };
+
+	if (!IS_ENABLED(CONFIG_SLUB_DEBUG))
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(kmt_caches); i++)
+		kmt_expect(&obj, "cache", "is valid", true,
+			   validate_slab_cache(kmt_caches[i]) >= 0);
+}
+
 static void kmt_hold(struct kmt_object *obj)
 {
 	list_add_tail(&obj->list, &kmt_objects);
@@ -1068,6 +1572,8 @@ static void kmt_hold(struct kmt_object *obj)
 /* Frees the object by the ordinary function and forgets it. */
 static void kmt_release(struct kmt_object *obj)
 {
+	long nr = kmt_node_stat(NR_PAGETABLE);
+
 	/* kho_unpreserve_free() is the ordinary function here */
 	if (obj->type == KMT_OLD_ALLOC && obj->preserved) {
 		kho_unpreserve_free(obj->addr);
@@ -1076,18 +1582,20 @@ static void kmt_release(struct kmt_object *obj)
 		kmt_unpreserve(obj);
 		kmt_free(obj);
 	}
+	kmt_note_pagetables(obj, nr, -1);
 	kmt_stats[obj->type].freed++;
 	list_del(&obj->list);
 	kfree(obj);
 }
 
-static int kmt_restore_entry(const struct kmt_entry *entry, long *nr_vmalloc)
+static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
+			     long *nr_vmalloc)
 {
-	bool bad_calls = entry->index < 16 || !(entry->index % 8);
+	bool bad_calls = !restored && (entry->index < 16 || !(entry->index % 8));
 	struct kmt_object *obj = kmt_new_object();
 	struct kmt_stats *stats = &kmt_stats[entry->type];
+	long nr, nr_iommu, tables;
 	void *addr;
-	long nr;
 	int err;
 
 	if (!obj)
@@ -1111,13 +1619,19 @@ static int kmt_restore_entry(const struct kmt_entry *entry, long *nr_vmalloc)
 			kmt_bad_leak(obj);
 	}
 
-	nr = kmt_nr_vmalloc();
+	nr = kmt_node_stat(NR_VMALLOC);
+	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES);
+	tables = kmt_node_stat(NR_PAGETABLE);
 	/* The old entry points do not tell this error from others. */
-	if (bad_calls && obj->type < KMT_OLD_FOLIO)
+	if (restored)
+		addr = restored;
+	else if (bad_calls && obj->type < KMT_OLD_FOLIO)
 		addr = kmt_restore_nomem(obj, entry->phys);
 	else
 		addr = kmt_restore(obj, entry->phys);
-	*nr_vmalloc += kmt_nr_vmalloc() - nr;
+	*nr_vmalloc += kmt_node_stat(NR_VMALLOC) - nr;
+	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES) - nr_iommu;
+	kmt_note_pagetables(obj, tables, 1);
 
 	if (!kmt_expect(obj, "restore", "error", 0, PTR_ERR_OR_ZERO(addr))) {
 		stats->lost++;
@@ -1128,13 +1642,20 @@ static int kmt_restore_entry(const struct kmt_entry *entry, long *nr_vmalloc)
 	stats->restored++;
 	kmt_hold(obj);
 
+	/* No device is set up while this runs. */
+	kmt_expect(obj, "restore", "NR_IOMMU_PAGES",
+		   obj->type == KMT_IOPTDESC ? 1L << obj->order : 0, nr_iommu);
+
 	if (kmt_is_vmalloc(obj->type)) {
 		*nr_vmalloc -= entry->vm_known ? entry->vm_pages :
 						 PFN_UP(obj->size);
 		kmt_check_vmalloc(obj, entry);
+	} else if (kmt_is_slab(obj->type) && (entry->guarded || copies)) {
+		kmt_copied += addr != phys_to_virt(entry->phys);
 	} else {
 		kmt_expect(obj, "restore", "address",
-			   (long)phys_to_virt(entry->phys), (long)addr);
+			   (long)phys_to_virt(entry->phys),
+			   (long)kasan_reset_tag(addr));
 	}
 
 	/* The old entry points answer this with a warning. */
@@ -1142,9 +1663,13 @@ static int kmt_restore_entry(const struct kmt_entry *entry, long *nr_vmalloc)
 		kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
 				 kmt_restore(obj, entry->phys));
 
-	err = kmt_check_pages(obj);
-	if (err)
-		return err;
+	if (kmt_is_slab(obj->type)) {
+		kmt_add_noise(obj);
+	} else {
+		err = kmt_check_pages(obj);
+		if (err)
+			return err;
+	}
 	kmt_compare(obj, "restored memory");
 
 	if (obj->index % 3 == 0)
@@ -1161,7 +1686,9 @@ static bool kmt_manifest_valid(const struct kmt_manifest *manifest, size_t size)
 		return false;
 
 	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
-		if (manifest->entries[i].type >= KMT_NR_TYPES)
+		u32 type = manifest->entries[i].type;
+
+		if (type >= KMT_NR_TYPES || !kmt_types[type].count)
 			return false;
 	}
 	return true;
@@ -1173,6 +1700,7 @@ static int kmt_cmd_restore(void)
 	struct kmt_object noise = { .type = KMT_VMALLOC };
 	long nr_vmalloc = 0;
 	phys_addr_t phys;
+	void **restored;
 	size_t size;
 	int err;
 
@@ -1195,16 +1723,27 @@ static int kmt_cmd_restore(void)
 	kmt_generation = manifest->generation;
 
 	kmt_bad_addresses();
+	restored = kvcalloc(manifest->nr_entries, sizeof(*restored), GFP_KERNEL);
+	if (!restored)
+		return -ENOMEM;
+	kmt_on_all_cpus(manifest->entries, restored, manifest->nr_entries);
 	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
-		err = kmt_restore_entry(&manifest->entries[i], &nr_vmalloc);
+		err = kmt_restore_entry(&manifest->entries[i], restored[i],
+					&nr_vmalloc);
 		if (err)
 			return err;
 		cond_resched();
 	}
+	kvfree(restored);
 
 	/* other users of vmalloc memory are noise */
 	kmt_expect(&noise, "NR_VMALLOC", "pages not accounted", 0,
 		   abs(nr_vmalloc) > 128 ? nr_vmalloc : 0);
+
+	kmt_check_caches();
+	kmt_free_noise();
+	kmt_check_caches();
+	pr_info("%lu slab objects came back as copies\n", kmt_copied);
 
 	kho_restore_free(manifest);
 	return 0;
@@ -1241,7 +1780,11 @@ static int kmt_publish(void)
 			continue;
 		nr++;
 
-		entry->phys = page_to_phys(kmt_page(obj, 0));
+		if (kmt_is_slab(obj->type))
+			entry->phys = virt_to_phys(obj->addr);
+		else
+			entry->phys = page_to_phys(kmt_page(obj, 0));
+		entry->guarded = is_kfence_address(obj->addr);
 		entry->size = obj->size;
 		entry->seed = obj->seed;
 		entry->type = obj->type;
@@ -1354,6 +1897,14 @@ static int kmt_cmd_again(u64 seed)
 static int kmt_cmd_free(void)
 {
 	struct kmt_object *obj, *next;
+	unsigned int nr = 0, max = 0;
+	void **objs;
+
+	list_for_each_entry(obj, &kmt_objects, list)
+		max += obj->type == KMT_KMALLOC;
+	objs = kvmalloc_array(max, sizeof(*objs), GFP_KERNEL);
+	if (!objs)
+		max = 0;
 
 	if (kmt_manifest) {
 		kho_remove_subtree(kmt_manifest);
@@ -1363,9 +1914,25 @@ static int kmt_cmd_free(void)
 
 	list_for_each_entry_safe(obj, next, &kmt_objects, list) {
 		kmt_compare(obj, "memory to be freed");
-		kmt_release(obj);
 		cond_resched();
+		if (obj->type != KMT_KMALLOC || nr == max) {
+			kmt_release(obj);
+			continue;
+		}
+		kmt_unpreserve(obj);
+		objs[nr++] = obj->addr;
+		kmt_stats[obj->type].freed++;
+		list_del(&obj->list);
+		kfree(obj);
 	}
+	kmt_free_objects(objs, nr);
+	kvfree(objs);
+
+	kmt_check_caches();
+	for (unsigned int i = 0; i < ARRAY_SIZE(kmt_caches); i++)
+		kmem_cache_shrink(kmt_caches[i]);
+	/* What is freed lazily is not free yet, nor is its KASAN shadow. */
+	vm_unmap_aliases();
 	return 0;
 }
 
@@ -1380,6 +1947,7 @@ static unsigned long kmt_mismatches(void)
 
 static int kmt_run(char *line)
 {
+	const struct kmt_object noise = { .type = KMT_PTDESC };
 	unsigned long before = kmt_mismatches();
 	char *cmd = strsep(&line, " ");
 	u64 seed = 0;
@@ -1389,6 +1957,7 @@ static int kmt_run(char *line)
 		return -EINVAL;
 
 	kmt_checks = 0;
+	kmt_pagetable_noise = 0;
 	for (unsigned int type = 0; type < KMT_NR_TYPES; type++)
 		kmt_stats[type].lines = 0;
 
@@ -1402,6 +1971,10 @@ static int kmt_run(char *line)
 		err = kmt_cmd_free();
 	else
 		return -EINVAL;
+
+	/* other processes are noise */
+	kmt_expect(&noise, "NR_PAGETABLE", "pages not accounted", 0,
+		   abs(kmt_pagetable_noise) > 16 ? kmt_pagetable_noise : 0);
 
 	before = kmt_mismatches() - before;
 	pr_info("%s: %lu checks, %lu mismatches, error %d\n", cmd, kmt_checks,
@@ -1448,6 +2021,8 @@ static int kmt_report_show(struct seq_file *m, void *unused)
 	for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
 		const struct kmt_stats *s = &kmt_stats[type];
 
+		if (!kmt_types[type].count)
+			continue;
 		/* Where nothing was tested nothing has passed. */
 		seq_printf(m, "type=%s objects=%lu bytes=%lu preserved=%lu restored=%lu freed=%lu leaked=%lu verdict=%s\n",
 			   kmt_types[type].name, s->objects, s->bytes,
@@ -1459,11 +2034,26 @@ static int kmt_report_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(kmt_report);
 
+static void kmt_ctor(void *obj)
+{
+	memset(obj, 0xc7, 200);
+}
+
 static int __init kmt_init(void)
 {
 	if (!kho_is_enabled()) {
 		pr_info("kexec handover is off\n");
 		return -EOPNOTSUPP;
+	}
+
+	kmt_caches[0] = kmem_cache_create("kho_memdesc_test-200", 200, 0,
+					  SLAB_NO_MERGE, kmt_ctor);
+	kmt_caches[1] = kmem_cache_create("kho_memdesc_test-72", 72, 0,
+					  SLAB_NO_MERGE, NULL);
+	if (!kmt_caches[0] || !kmt_caches[1]) {
+		kmem_cache_destroy(kmt_caches[0]);
+		kmem_cache_destroy(kmt_caches[1]);
+		return -ENOMEM;
 	}
 
 	kmt_dir = debugfs_create_dir("kho_memdesc_test", NULL);
@@ -1478,6 +2068,8 @@ static void __exit kmt_exit(void)
 	debugfs_remove(kmt_dir);
 	guard(mutex)(&kmt_lock);
 	kmt_cmd_free();
+	kmem_cache_destroy(kmt_caches[0]);
+	kmem_cache_destroy(kmt_caches[1]);
 }
 module_exit(kmt_exit);
 

@@ -21,6 +21,8 @@
  *             allocated, 0 if none
  * @frozen: the pages have no refcount
  * @rmappable: large ones may be mapped by folio_add_*_rmap_*()
+ * @own: the descriptor does not overlay struct page but comes from a cache; it
+ *       begins like struct memdesc_own, and the type is frozen
  */
 struct memdesc_info {
 	const char *name;
@@ -28,7 +30,22 @@ struct memdesc_info {
 	unsigned char page_type;
 	bool frozen;
 	bool rmappable;
+	bool own;
 };
+
+/* How every descriptor begins that is an allocation of its own. */
+struct memdesc_own {
+	struct page *page;
+	u8 order;
+};
+
+#define MEMDESC_OWN_MATCH(type)						\
+	static_assert(offsetof(type, page) ==				\
+		      offsetof(struct memdesc_own, page));		\
+	static_assert(offsetof(type, order) ==				\
+		      offsetof(struct memdesc_own, order))
+MEMDESC_OWN_MATCH(struct ioptdesc);
+#undef MEMDESC_OWN_MATCH
 
 /* Here and not in memdesc.c, because only a visible initialiser folds. */
 static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
@@ -51,16 +68,17 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.page_type	= PGTY_large_kmalloc,
 		.frozen		= true,
 	},
-	/* PGTY_table comes with the constructor, pagetable_pte_ctor() etc. */
 	[MEMDESC_PTDESC] = {
 		.name		= "ptdesc",
 		.size		= sizeof(struct ptdesc),
+		.page_type	= PGTY_table,
 	},
-	/* Still a plain folio in everything that can be seen from outside. */
 	[MEMDESC_IOPTDESC] = {
 		.name		= "ioptdesc",
 		.size		= sizeof(struct ioptdesc),
-		.rmappable	= true,
+		.page_type	= PGTY_ioptable,
+		.frozen		= true,
+		.own		= true,
 	},
 	/* page_pool puts its signature on the pages, and takes it off again. */
 	[MEMDESC_NETMEM] = {
@@ -74,6 +92,9 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
  * @page: the first page, or NULL
  * @type: the type
  *
+ * Pages of a type with descriptors of its own stay untyped until
+ * memdesc_attach().
+ *
  * Return: @page.
  */
 static __always_inline struct page *
@@ -84,7 +105,7 @@ memdesc_init_pages(struct page *page, enum memdesc_type type)
 	if (!page)
 		return NULL;
 
-	if (info->page_type) {
+	if (info->page_type && !info->own) {
 		VM_WARN_ON_ONCE_PAGE(page->page_type != UINT_MAX, page);
 		page->page_type = (unsigned int)info->page_type << 24;
 	}
@@ -94,6 +115,34 @@ memdesc_init_pages(struct page *page, enum memdesc_type type)
 		page_rmappable_folio(page);
 
 	return page;
+}
+
+void memdesc_init(void);
+void *memdesc_alloc_own_noprof(gfp_t gfp, int nid, enum memdesc_type type);
+void memdesc_free_own(void *desc, enum memdesc_type type);
+
+/**
+ * memdesc_attach - Connect frozen, untyped pages with their own descriptor
+ * @page: the first page
+ * @order: log2 of the number of pages
+ * @desc: the descriptor, from memdesc_alloc_own_noprof()
+ * @type: the type
+ *
+ * Context: Any context.
+ */
+static __always_inline void memdesc_attach(struct page *page,
+					   unsigned int order, void *desc,
+					   enum memdesc_type type)
+{
+	const unsigned int page_type = memdesc_table[type].page_type;
+	struct memdesc_own *own = desc;
+
+	VM_WARN_ON_ONCE_PAGE(page->page_type != UINT_MAX, page);
+	own->page = page;
+	own->order = order;
+	set_page_private(page, (unsigned long)desc);
+	/* Pairs with the loads in page_memdesc(). */
+	smp_store_release(&page->page_type, page_type << 24);
 }
 
 static __always_inline gfp_t memdesc_gfp(gfp_t gfp, enum memdesc_type type)
@@ -167,6 +216,8 @@ static __always_inline void __memdesc_clear_type(struct page *page,
  * @order: log2 of the number of pages
  * @type: the type that the pages were allocated with
  *
+ * A descriptor of its own is only detached.
+ *
  * Context: Any context but NMI; not under a raw spinlock.
  */
 static __always_inline void
@@ -174,6 +225,9 @@ memdesc_free_frozen(struct page *page, unsigned int order,
 		    enum memdesc_type type)
 {
 	__memdesc_clear_type(page, type);
+	/* Pairs with the loads in page_memdesc(), like the release there. */
+	if (memdesc_table[type].own)
+		smp_store_release(&page->private, 0);
 	free_frozen_pages(page, order);
 }
 

@@ -7,40 +7,60 @@
 #ifndef _LINUX_IOPTDESC_H
 #define _LINUX_IOPTDESC_H
 
+#include <linux/mm.h>
 #include <linux/types.h>
 
 /**
  * struct ioptdesc - Memory descriptor for IOMMU page tables
- * @__page_flags:	Same as page flags. Unused for IOMMU page tables.
- * @iopt_freelist_elm:	List element for a struct iommu_pages_list
- * @__page_mapping:	Aliases with page->mapping. Unused.
+ * @page:		The first page. Set by memdesc_alloc_node().
+ * @order:		log2 of the number of pages. Set by memdesc_alloc_node().
  * @incoherent:		The memory is not coherent with the IOMMU's page walks
  *			and must be flushed.
- * @__index:		Aliases with page->__folio_index.
- * @_private:		Aliases with page->private. Unused.
- * @__page_type:	Same as page->page_type. Unused.
- * @__page_refcount:	Same as page refcount.
- * @memcg_data:		Memcg data.
+ * @iopt_freelist_elm:	List element for a struct iommu_pages_list. Its prev is
+ *			NULL while the memory is in use, neither on a list nor
+ *			waiting for RCU.
+ * @rcu_head:		For freeing after a grace period.
  *
- * This struct overlays struct page for now. Do not modify without a good
- * understanding of the issues.
+ * An allocation of its own, not laid over struct page. The pages are frozen:
+ * nobody can take a reference to them.
  */
 struct ioptdesc {
-	unsigned long __page_flags;
-
-	struct list_head iopt_freelist_elm;
-	unsigned long __page_mapping;
+	struct page *page;
+	u8 order;
+	u8 incoherent;
 	union {
-		u8 incoherent;
-		pgoff_t __index;
+		struct list_head iopt_freelist_elm;
+		struct rcu_head rcu_head;
 	};
-	void *_private;
-
-	unsigned int __page_type;
-	atomic_t __page_refcount;
-#ifdef CONFIG_MEMCG
-	unsigned long memcg_data;
-#endif
 };
+
+/**
+ * page_ioptdesc - The descriptor of an IOMMU page table
+ * @page: any page of memory that iommu_alloc_pages_node_sz() has returned
+ *
+ * For memory of which this is not known there is page_memdesc().
+ *
+ * Context: Any context. The memory is not freed meanwhile.
+ * Return: The descriptor.
+ */
+static inline struct ioptdesc *page_ioptdesc(const struct page *page)
+{
+	const struct page *head = compound_head(page);
+
+	VM_WARN_ON_ONCE_PAGE(!PageIoptable(head), head);
+	return (struct ioptdesc *)head->private;
+}
+
+/**
+ * ioptdesc_address - The memory that a descriptor manages
+ * @iopt: the descriptor
+ *
+ * Context: Any context.
+ * Return: Its address in the direct map.
+ */
+static inline void *ioptdesc_address(const struct ioptdesc *iopt)
+{
+	return page_address(iopt->page);
+}
 
 #endif /* _LINUX_IOPTDESC_H */

@@ -9,8 +9,12 @@
 #include <linux/types.h>
 
 struct folio;
+struct ioptdesc;
 struct kho_vmalloc;
+struct kmem_cache;
+struct list_head;
 struct page;
+struct ptdesc;
 
 /**
  * DOC: Typed kexec handover
@@ -20,18 +24,27 @@ struct page;
  * state in which the allocator had returned it, and the allocator's ordinary
  * free function gets rid of it:
  *
- * =======================  =========================  ======================
- * allocate / free          preserve / unpreserve      restore
- * =======================  =========================  ======================
- * folio_alloc()            kho_folio_preserve()       kho_folio_restore()
+ * =======================  ===========================  ========================
+ * allocate / free          preserve / unpreserve        restore
+ * =======================  ===========================  ========================
+ * folio_alloc()            kho_folio_preserve()         kho_folio_restore()
  * folio_put()              kho_folio_unpreserve()
- * alloc_pages()            kho_pages_preserve()       kho_pages_restore()
+ * alloc_pages()            kho_pages_preserve()         kho_pages_restore()
  * __free_pages()           kho_pages_unpreserve()
- * alloc_pages_exact()      kho_pages_exact_preserve() kho_pages_exact_restore()
+ * alloc_pages_exact()      kho_pages_exact_preserve()   kho_pages_exact_restore()
  * free_pages_exact()       kho_pages_exact_unpreserve()
- * vmalloc(), kvmalloc()    kho_vmalloc_preserve()     kho_vmalloc_restore()
+ * kmalloc()                kho_slab_preserve()          kho_slab_restore()
+ * kfree()                  kho_slab_unpreserve()
+ * kmem_cache_alloc()       kho_kmem_cache_preserve()    kho_kmem_cache_restore()
+ * kmem_cache_free()        kho_kmem_cache_unpreserve()
+ * vmalloc(), kvmalloc()    kho_vmalloc_preserve()       kho_vmalloc_restore()
  * vfree(), kvfree()        kho_vmalloc_unpreserve()
- * =======================  =========================  ======================
+ * pagetable_alloc()        kho_ptdesc_preserve()        kho_ptdesc_restore()
+ * pagetable_free()         kho_ptdesc_unpreserve()
+ * memdesc_alloc_node()     kho_ioptdesc_preserve()      kho_ioptdesc_restore()
+ * memdesc_free()           kho_ioptdesc_unpreserve()
+=======
+ * =======================  ===========================  ========================
  *
  * A failed call changes nothing and can be repeated. The preserve functions
  * return 0 and the restore functions return the object, or one of
@@ -44,12 +57,12 @@ struct page;
  * %-ENOENT
  *	restore: nothing is preserved there, or it was already restored
  * %-ENOMEM
- *	there was no memory for the metadata
+ *	there was no memory for the metadata, or for the lock of a page table
  * %-EOPNOTSUPP
  *	KHO is off, or memory of this kind cannot be handed over: memory in a
  *	scratch or CMA area, of a device or of a page pool, memory that was hot
- *	added, or a type which the wire format that this kernel was told to
- *	write does not have
+ *	added, objects of a %SLAB_TYPESAFE_BY_RCU cache, or a type which the
+ *	wire format that this kernel was told to write does not have
  *
  * Preserved memory is still used and freed by its owner; who frees it must
  * unpreserve it first. The memory and its contents are handed over as they are
@@ -68,6 +81,9 @@ int kho_preserve_page_desc(struct page *page, unsigned int order,
 void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 			      enum kho_memdesc type);
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
+int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
+		       enum kho_memdesc type);
+void kho_unhold_page_desc(phys_addr_t phys);
 
 int kho_folio_preserve(struct folio *folio);
 void kho_folio_unpreserve(struct folio *folio);
@@ -81,9 +97,32 @@ int kho_pages_exact_preserve(const void *virt, size_t size);
 void kho_pages_exact_unpreserve(const void *virt, size_t size);
 void *kho_pages_exact_restore_noprof(phys_addr_t phys, size_t size);
 
+int kho_slab_preserve(const void *obj);
+void kho_slab_unpreserve(const void *obj);
+void *kho_slab_restore_noprof(phys_addr_t phys);
+void *kho_slab_restore_in_place_noprof(phys_addr_t phys);
+
+int kho_kmem_cache_preserve(struct kmem_cache *cache, const void *obj);
+void kho_kmem_cache_unpreserve(struct kmem_cache *cache, const void *obj);
+void *kho_kmem_cache_restore_noprof(struct kmem_cache *cache, phys_addr_t phys);
+void *kho_kmem_cache_restore_in_place_noprof(struct kmem_cache *cache,
+					     phys_addr_t phys);
+
 int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser);
 void kho_vmalloc_unpreserve(struct kho_vmalloc *ser);
 void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser);
+
+int kho_ptdesc_preserve(struct ptdesc *pt);
+void kho_ptdesc_unpreserve(struct ptdesc *pt);
+struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys);
+
+int kho_ioptdesc_preserve(struct ioptdesc *iopt);
+void kho_ioptdesc_unpreserve(struct ioptdesc *iopt);
+struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys);
+int kho_ioptdesc_preserve_list(struct list_head *list);
+void kho_ioptdesc_unpreserve_list(struct list_head *list);
+int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys, unsigned int nr,
+				     struct list_head *list);
 
 #else /* CONFIG_KEXEC_HANDOVER */
 
@@ -102,6 +141,14 @@ static inline struct page *kho_restore_page_desc_noprof(phys_addr_t phys,
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
+
+static inline int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
+				     enum kho_memdesc type)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_unhold_page_desc(phys_addr_t phys) { }
 
 static inline int kho_folio_preserve(struct folio *folio)
 {
@@ -142,6 +189,45 @@ static inline void *kho_pages_exact_restore_noprof(phys_addr_t phys,
 	return ERR_PTR(-EOPNOTSUPP);
 }
 
+static inline int kho_slab_preserve(const void *obj)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_slab_unpreserve(const void *obj) { }
+
+static inline void *kho_slab_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void *kho_slab_restore_in_place_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_kmem_cache_preserve(struct kmem_cache *cache,
+					  const void *obj)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_kmem_cache_unpreserve(struct kmem_cache *cache,
+					     const void *obj) { }
+
+static inline void *kho_kmem_cache_restore_noprof(struct kmem_cache *cache,
+						  phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void *
+kho_kmem_cache_restore_in_place_noprof(struct kmem_cache *cache,
+				       phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
 static inline int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser)
 {
 	return -EOPNOTSUPP;
@@ -152,6 +238,44 @@ static inline void kho_vmalloc_unpreserve(struct kho_vmalloc *ser) { }
 static inline void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 {
 	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_ptdesc_preserve(struct ptdesc *pt)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_ptdesc_unpreserve(struct ptdesc *pt) { }
+
+static inline struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_ioptdesc_preserve(struct ioptdesc *iopt)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_ioptdesc_unpreserve(struct ioptdesc *iopt) { }
+
+static inline struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_ioptdesc_preserve_list(struct list_head *list)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_ioptdesc_unpreserve_list(struct list_head *list) { }
+
+static inline int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys,
+						   unsigned int nr,
+						   struct list_head *list)
+{
+	return -EOPNOTSUPP;
 }
 
 #endif /* CONFIG_KEXEC_HANDOVER */
@@ -165,7 +289,21 @@ static inline void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 	alloc_hooks(kho_pages_restore_noprof(__VA_ARGS__))
 #define kho_pages_exact_restore(...) \
 	alloc_hooks(kho_pages_exact_restore_noprof(__VA_ARGS__))
+#define kho_slab_restore(...) \
+	alloc_hooks(kho_slab_restore_noprof(__VA_ARGS__))
+#define kho_slab_restore_in_place(...) \
+	alloc_hooks(kho_slab_restore_in_place_noprof(__VA_ARGS__))
+#define kho_kmem_cache_restore(...) \
+	alloc_hooks(kho_kmem_cache_restore_noprof(__VA_ARGS__))
+#define kho_kmem_cache_restore_in_place(...) \
+	alloc_hooks(kho_kmem_cache_restore_in_place_noprof(__VA_ARGS__))
 #define kho_vmalloc_restore(...) \
 	alloc_hooks(kho_vmalloc_restore_noprof(__VA_ARGS__))
+#define kho_ptdesc_restore(...) \
+	alloc_hooks(kho_ptdesc_restore_noprof(__VA_ARGS__))
+#define kho_ioptdesc_restore(...) \
+	alloc_hooks(kho_ioptdesc_restore_noprof(__VA_ARGS__))
+#define kho_ioptdesc_restore_list(...) \
+	alloc_hooks(kho_ioptdesc_restore_list_noprof(__VA_ARGS__))
 
 #endif /* _LINUX_KHO_MEMDESC_H */

@@ -11,6 +11,7 @@
 #include <linux/gfp.h>
 #include <linux/mm_types.h>
 #include <linux/mmdebug.h>
+#include <linux/page-flags.h>
 
 struct ioptdesc;
 struct netmem_desc;
@@ -44,8 +45,9 @@ enum memdesc_type {
 #define MEMDESC_TYPE_MASK	((1UL << MEMDESC_TYPE_BITS) - 1)
 
 /*
- * Every descriptor overlays struct page, so the low bits of its address are
- * free for the type only where struct page is aligned to two 8-byte words.
+ * Most descriptors overlay struct page, so the low bits of their addresses are
+ * free for the type only where struct page is aligned to two 8-byte words. The
+ * caches of the other descriptors have that alignment everywhere.
  */
 #if defined(CONFIG_64BIT) && defined(CONFIG_HAVE_ALIGNED_STRUCT_PAGE)
 #define MEMDESC_TYPE_IN_POINTER	1
@@ -133,7 +135,8 @@ const char *memdesc_type_name(enum memdesc_type type);
  * There is one macro for each type, and each accepts only a (non-const)
  * pointer to that type's C structure or the literal ``NULL``; whatever else is
  * given, a ``void *`` included, does not compile. ``NULL`` stands for a
- * descriptor that overlays &struct page and exists only once the pages do.
+ * descriptor that overlays &struct page and exists only once the pages do. A
+ * descriptor that is an allocation of its own (&struct ioptdesc) is given.
  *
  * ====================================  ========================
  * ``MEMDESC_TYPE_PAGES(page)``          ``struct page *``
@@ -189,7 +192,8 @@ enum memdesc_type page_memdesc_type(const struct page *page);
  * alloc_page_desc - Allocate pages of a given type
  * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
  * @order: log2 of the number of pages
- * @md: the type, with NULL for a descriptor that overlays &struct page
+ * @md: the type, with NULL for a descriptor that overlays &struct page; one
+ *      of its own, which the caller keeps, is attached to the pages
  *
  * The lowest level: the pages come back in the state that their type starts
  * in, with one reference or frozen (refcount 0), and with the page type set if
@@ -204,12 +208,17 @@ static __always_inline struct page *
 alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 {
 	/*
-	 * A page table starts as what alloc_pages() returns, and is allocated
-	 * often enough not to pay for the choice of the type: where that is a
-	 * constant, the condition is one, too.
+	 * A page table is what alloc_pages() returns and a page type, and is
+	 * allocated often enough not to pay for the choice of the type: where
+	 * that is a constant, the condition is one, too.
 	 */
-	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md))
-		return alloc_pages_noprof(gfp | __GFP_COMP, order);
+	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
+		struct page *page = alloc_pages_noprof(gfp | __GFP_COMP, order);
+
+		if (page)
+			page->page_type = (unsigned int)PGTY_table << 24;
+		return page;
+	}
 
 	return __alloc_page_desc_noprof(gfp, order, md);
 }
@@ -227,9 +236,8 @@ static __always_inline void *
 memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 			  enum memdesc_type type)
 {
-	/* The same for these: they start as what folio_alloc() returns. */
-	if ((type == MEMDESC_FOLIO || type == MEMDESC_IOPTDESC) &&
-	    nid != NUMA_NO_NODE)
+	/* The same for folios: they start as what folio_alloc() returns. */
+	if (type == MEMDESC_FOLIO && nid != NUMA_NO_NODE)
 		return __folio_alloc_node_noprof(gfp, order, nid);
 
 	return __memdesc_alloc_node_noprof(gfp, order, nid, size, type);
@@ -242,7 +250,9 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
  * @type: the descriptor's C type, for example struct ioptdesc
  *
- * Does not compile for a @type that is no descriptor or not visible here.
+ * Does not compile for a @type that is no descriptor or not visible here. A
+ * descriptor that does not overlay &struct page is zeroed but for its page and
+ * order; of @gfp it is subject to what says how to get memory, not where.
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by

@@ -13,8 +13,10 @@
 #include <linux/bitmap.h>
 #include <linux/err.h>
 #include <linux/kho_radix_tree.h>
+#include <linux/libfdt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/unaligned.h>
 
 #include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
@@ -190,9 +192,15 @@ static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 	return err;
 }
 
+/*
+ * Check the nodes below @node, or, when that is done, the keys in them. Not both
+ * at once: a wrong key must not be taken for what lies on a node that is yet to
+ * be met.
+ */
 static int __init kho_intake_check_node(struct kho_intake *in,
 					struct kho_radix_node *node,
-					unsigned int level, unsigned long start)
+					unsigned int level, unsigned long start,
+					bool keys)
 {
 	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
 				   KHO_BITMAP_SIZE_LOG2;
@@ -205,19 +213,23 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 		if (!node->table[i])
 			continue;
 
-		err = kho_intake_check_node_addr(in, node->table[i]);
-		if (err == -ENOMEM)
-			return err;
-		if (err) {
-			node->table[i] = 0;
-			continue;
+		if (!keys) {
+			err = kho_intake_check_node_addr(in, node->table[i]);
+			if (err == -ENOMEM)
+				return err;
+			if (err) {
+				node->table[i] = 0;
+				continue;
+			}
 		}
 
 		child = phys_to_virt(node->table[i]);
-		if (level == 1)
+		err = 0;
+		if (level > 1)
+			err = kho_intake_check_node(in, child, level - 1, key,
+						    keys);
+		else if (keys)
 			err = kho_intake_check_leaf(in, (void *)child, key);
-		else
-			err = kho_intake_check_node(in, child, level - 1, key);
 		if (err)
 			return err;
 	}
@@ -268,7 +280,10 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	err = kho_intake_check_node_addr(&in, root);
 	if (!err)
 		err = kho_intake_check_node(&in, tree->root,
-					    KHO_TREE_MAX_DEPTH - 1, 0);
+					    KHO_TREE_MAX_DEPTH - 1, 0, false);
+	if (!err)
+		err = kho_intake_check_node(&in, tree->root,
+					    KHO_TREE_MAX_DEPTH - 1, 0, true);
 	if (!err && !kho_intake_has_page(tree, fdt, v4))
 		err = -EINVAL;
 	kho_radix_destroy_tree(&in.busy);
@@ -277,6 +292,74 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 		pr_err("preserved memory map: %lu entries left out\n",
 		       in.dropped);
 	return err;
+}
+
+/* Where the preservation that @phys lies in ends; 0 if it lies in none. */
+static phys_addr_t __init kho_intake_preserved_end(struct kho_radix_tree *tree,
+						   phys_addr_t phys)
+{
+	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++) {
+		for (unsigned int order = 0; order <= kho_max_order(type); order++) {
+			phys_addr_t start = round_down(phys, PAGE_SIZE << order);
+			unsigned long key = kho_encode_key(start, order, type);
+			struct kho_radix_leaf *leaf;
+
+			leaf = kho_radix_leaf(tree, key, false);
+			if (!IS_ERR_OR_NULL(leaf) &&
+			    test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+				return start + (PAGE_SIZE << order);
+		}
+	}
+	return 0;
+}
+
+static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
+					 const void *fdt, int node, u64 *phys)
+{
+	const u64 *val, *size;
+	phys_addr_t cur, end;
+	int len;
+
+	val = fdt_getprop(fdt, node, KHO_SUB_TREE_PROP_NAME, &len);
+	if (!val || len != sizeof(*val))
+		return false;
+	*phys = get_unaligned(val);
+	size = fdt_getprop(fdt, node, KHO_SUB_TREE_SIZE_PROP_NAME, &len);
+	if (!size || len != sizeof(*size))
+		return false;
+	if (check_add_overflow(*phys, get_unaligned(size), &end))
+		return false;
+
+	cur = *phys;
+	do {
+		cur = kho_intake_preserved_end(tree, cur);
+	} while (cur && cur < end);
+	return cur;
+}
+
+/**
+ * kho_intake_check_subtrees - check where the FDT says that others' data is
+ * @tree: the preserved memory map, which kho_intake_check() has passed
+ * @fdt: the FDT; subtrees that are not all preserved memory are taken out of it
+ *
+ * Context: Early boot, before kho_retrieve_subtree() is used.
+ */
+void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
+{
+	int node = fdt_first_subnode(fdt, 0);
+	u64 phys = 0;
+
+	while (node >= 0) {
+		if (kho_intake_subtree_ok(tree, fdt, node, &phys)) {
+			node = fdt_next_subnode(fdt, node);
+			continue;
+		}
+		pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
+				   phys, fdt_get_name(fdt, node, NULL));
+		if (fdt_nop_node(fdt, node))
+			return;
+		node = fdt_first_subnode(fdt, 0);
+	}
 }
 
 /*

@@ -4,8 +4,8 @@
  * to be preserved, and how it is put back.
  *
  * include/linux/kho_memdesc.h is the contract; include/linux/kho/abi/memdesc.h
- * is what travels. The allocators' own functions are in kho_pages.c and
- * kho_vmalloc.c, taking in the map of the previous kernel is in kho_intake.c.
+ * is what travels. The allocators' own functions are in files of their own;
+ * taking in the map of the previous kernel is in kho_intake.c.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -122,17 +122,44 @@ kho_page_unsupported(struct page *page, unsigned int order)
 	return NULL;
 }
 
+/* The page type that memory of @type has while it is allocated, 0 if none. */
+static __always_inline unsigned int kho_page_type(enum kho_memdesc type)
+{
+	switch (type) {
+	case KHO_MEMDESC_LARGE_KMALLOC:
+		return PGTY_large_kmalloc;
+	case KHO_MEMDESC_SLAB:
+		return PGTY_slab;
+	case KHO_MEMDESC_IOPTDESC:
+		return PGTY_ioptable;
+	case KHO_MEMDESC_PTDESC:
+	case KHO_MEMDESC_PTDESC_KERNEL:
+	case KHO_MEMDESC_PTE:
+	case KHO_MEMDESC_PMD:
+		return PGTY_table;
+	default:
+		return 0;
+	}
+}
+
+/* Types without a reference count. */
+static __always_inline bool kho_type_frozen(enum kho_memdesc type)
+{
+	return type == KHO_MEMDESC_LARGE_KMALLOC || type == KHO_MEMDESC_SLAB ||
+	       type == KHO_MEMDESC_IOPTDESC;
+}
+
 /* Memory which is recognisably not a @type of @order. */
 static __always_inline const char *
 kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 {
 	const unsigned long nr_pages = 1UL << order;
 
-	if (page_has_type(page))
+	if (page_has_type(page) && page->page_type >> 24 != kho_page_type(type))
 		return "it has another page type";
 	if (PageTail(page))
 		return "it is inside of a compound page";
-	if (!page_ref_count(page))
+	if (!page_ref_count(page) && !kho_type_frozen(type))
 		return "it is free, frozen or inside of a larger block";
 
 	switch (type) {
@@ -169,12 +196,31 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 				return "not all of it is order 0 pages in use";
 		}
 		return NULL;
+	case KHO_MEMDESC_PTDESC:
+	case KHO_MEMDESC_PTDESC_KERNEL:
+	case KHO_MEMDESC_PTE:
+	case KHO_MEMDESC_PMD:
+		if (!PageTable(page))
+			return "it is no page table";
+		if (kho_ptdesc_type(page_ptdesc(page)) != type)
+			return "it is a page table in another state";
+		if (compound_order(page) != order)
+			return "it has another order";
+		return NULL;
+	case KHO_MEMDESC_LARGE_KMALLOC:
+	case KHO_MEMDESC_SLAB:
+	case KHO_MEMDESC_IOPTDESC:
+		if (!page_has_type(page))
+			return "it has not the page type of that";
+		if (compound_order(page) != order)
+			return "it has another order";
+		return NULL;
 	default:
 		return NULL;
 	}
 }
 
-/* Types which kho_init_claimed() knows how to put back. */
+/* Types which kho_prep_claimed() knows how to put back. */
 static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 {
 	switch (type) {
@@ -186,6 +232,14 @@ static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned i
 	case KHO_MEMDESC_COMPOUND:
 		/* "kho-v4" restores order > 0 as a folio or as split pages. */
 		return !kho_write_v4 || !order;
+	case KHO_MEMDESC_PTDESC:
+	case KHO_MEMDESC_PTDESC_KERNEL:
+	case KHO_MEMDESC_PTE:
+	case KHO_MEMDESC_PMD:
+	case KHO_MEMDESC_LARGE_KMALLOC:
+	case KHO_MEMDESC_SLAB:
+	case KHO_MEMDESC_IOPTDESC:
+		return !kho_write_v4;
 	default:
 		return false;
 	}
@@ -545,42 +599,78 @@ void kho_unclaim(struct page *page)
 }
 
 /**
+ * kho_prep_claimed - put the pages that kho_claim() has claimed into their state
+ * @page: the first page
+ * @type: what they are
+ * @order: as it was preserved
+ *
+ * Sets what the allocation had set in the pages themselves; what else a slab is
+ * made of is slab_adopt()'s. The boot left every
+ * page of a preservation as __init_single_page() makes it, with a reference
+ * count of one.
+ *
+ * kho_account_claimed() must follow, unless what the type needs beyond that
+ * cannot be had: with the page type and the claim, which is the private field,
+ * put back this can be done again.
+ */
+void kho_prep_claimed(struct page *page, enum kho_memdesc type,
+		      unsigned int order)
+{
+	const unsigned long nr_pages = 1UL << order;
+	const unsigned int page_type = kho_page_type(type);
+
+	set_page_private(page, 0);
+	set_page_count(page, !kho_type_frozen(type));
+	for (unsigned long i = 1; i < nr_pages; i++)
+		set_page_count(page + i, type == KHO_MEMDESC_SPLIT);
+
+	if (order && (type == KHO_MEMDESC_FOLIO ||
+		      type == KHO_MEMDESC_COMPOUND || page_type))
+		prep_compound_page(page, order);
+	if (order && type == KHO_MEMDESC_FOLIO)
+		folio_set_large_rmappable(page_folio(page));
+	/* This one comes with the descriptor, which the caller attaches. */
+	if (page_type && type != KHO_MEMDESC_IOPTDESC)
+		page->page_type = page_type << 24;
+}
+
+/**
+ * kho_account_claimed - let the memory be seen as allocated
+ * @page: the first page
+ * @type: what they are
+ * @order: as it was preserved
+ */
+void kho_account_claimed(struct page *page, enum kho_memdesc type,
+			 unsigned int order)
+{
+	const unsigned long nr_pages = 1UL << order;
+
+	if (type == KHO_MEMDESC_SPLIT) {
+		for (unsigned long i = 0; i < nr_pages; i++)
+			post_restore_hook(page + i, 0);
+	} else {
+		post_restore_hook(page, order);
+	}
+	if (type == KHO_MEMDESC_LARGE_KMALLOC)
+		mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B,
+				    PAGE_SIZE << order);
+	adjust_managed_page_count(page, nr_pages);
+}
+
+/**
  * kho_init_claimed - restore what kho_claim() has claimed
  * @page: the first page
  * @untyped_as: what it is if its type was not recorded
- *
- * Sets what the allocation had set. The boot left every page of a preservation
- * as __init_single_page() makes it, with a reference count of one.
  */
 void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
 {
 	const union kho_page_info info = { .page_private = page->private };
-	const unsigned long nr_pages = 1UL << info.order;
 	enum kho_memdesc type = info.type;
 
 	if (type == KHO_MEMDESC_UNTYPED)
 		type = untyped_as;
-	set_page_private(page, 0);
-
-	if (type == KHO_MEMDESC_SPLIT) {
-		for (unsigned long i = 0; i < nr_pages; i++) {
-			set_page_count(page + i, 1);
-			post_restore_hook(page + i, 0);
-		}
-	} else {
-		set_page_count(page, 1);
-		for (unsigned long i = 1; i < nr_pages; i++)
-			set_page_count(page + i, 0);
-		post_restore_hook(page, info.order);
-	}
-
-	if (info.order && (type == KHO_MEMDESC_FOLIO ||
-			   type == KHO_MEMDESC_COMPOUND))
-		prep_compound_page(page, info.order);
-	if (info.order && type == KHO_MEMDESC_FOLIO)
-		folio_set_large_rmappable(page_folio(page));
-
-	adjust_managed_page_count(page, nr_pages);
+	kho_prep_claimed(page, type, info.order);
+	kho_account_claimed(page, type, info.order);
 }
 
 /**
@@ -605,29 +695,47 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
 }
 
 /**
- * kho_restore_page_desc - restore memory by its memdesc type
+ * kho_hold_page_desc - keep preserved memory to oneself before restoring it
  * @phys: physical address of the memory, as it was preserved
- * @desc: the type, made by one of the MEMDESC_TYPE_x() macros
+ * @order: the order that it must have been preserved with
+ * @type: the type that it must have been preserved as
  *
- * The lowest level of restoring. What was recorded when the memory was
- * preserved decides in which state it comes back; @desc must be of the same
- * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes
- * what @desc asks for.
+ * For memory that is only worth anything as a whole, and of which each part
+ * says where the others are, like a tree of tables: hold one part, read it, go
+ * on with what it points at. Whoever finds a part held, or finds none, knows
+ * that the whole is damaged, and has restored nothing yet. Memory that is held
+ * can be read, and nobody else can restore it.
  *
  * Context: Process context, any time after the page allocator is up.
- * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
- *	type or @phys is not aligned, %-ENOENT if nothing is preserved there,
- *	%-EOPNOTSUPP if no memory of this type can be handed over.
+ * Return: 0; %-EINVAL if what is preserved there has another type or order;
+ *	%-ENOENT if nothing is, or it is restored or held already.
  */
-struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
+int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
+		       enum kho_memdesc type)
 {
-	switch (memdesc_type(desc)) {
-	case MEMDESC_FOLIO:
-		return kho_restore(phys, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO);
-	case MEMDESC_PAGES:
-		return kho_restore(phys, KHO_PAGES_TYPES, KHO_MEMDESC_BLOCK);
-	default:
-		return ERR_PTR(-EOPNOTSUPP);
-	}
+	union kho_page_info info;
+	struct page *page;
+
+	page = kho_claim(phys, BIT(type), &info);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	if (info.order == order)
+		return 0;
+
+	kho_unclaim(page);
+	return kho_refuse(-EINVAL, "restore", phys, order, type,
+			  "it has another order");
 }
-EXPORT_SYMBOL_GPL(kho_restore_page_desc_noprof);
+
+/**
+ * kho_unhold_page_desc - undo kho_hold_page_desc()
+ * @phys: as it was held
+ *
+ * The memory can be restored, by anybody.
+ *
+ * Context: Any.
+ */
+void kho_unhold_page_desc(phys_addr_t phys)
+{
+	kho_unclaim(phys_to_page(phys));
+}

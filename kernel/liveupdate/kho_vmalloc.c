@@ -127,7 +127,8 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
 
 /**
  * kho_vmalloc_preserve - preserve a vmalloc area
- * @mem: the area's address, from vmalloc(), vmalloc_huge() or kvmalloc()
+ * @mem: the area's address, from vmalloc(), vmalloc_huge() or kvmalloc(), which
+ *	returns kmalloc() memory for small sizes
  * @ser: set to what kho_vmalloc_restore() needs; the caller must hand it over
  *
  * The mapping itself is not handed over: the area comes back at some other
@@ -136,9 +137,9 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @mem
- *	is not the start of an area; %-EOPNOTSUPP if it is memory from kmalloc(),
- *	which kvmalloc() returns for small sizes, or an area that is not of
- *	ordinary vmalloc memory.
+ *	is not the start of an area or of an object that kvmalloc() has taken
+ *	from kmalloc(); %-EOPNOTSUPP if it is an area that is not of ordinary
+ *	vmalloc memory.
  */
 int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser)
 {
@@ -146,8 +147,18 @@ int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser)
 	struct vm_struct *vm;
 	int err;
 
-	if (!kho_out.radix_tree.root || !is_vmalloc_addr(mem))
+	if (!kho_out.radix_tree.root)
 		return -EOPNOTSUPP;
+
+	if (!is_vmalloc_addr(mem)) {
+		err = kho_slab_preserve(mem);
+		if (!err)
+			*ser = (struct kho_vmalloc) {
+				.first.phys = virt_to_phys((void *)mem),
+				.flags = KHO_VMALLOC_KMALLOC,
+			};
+		return err;
+	}
 
 	vm = find_vm_area(mem);
 	if (!vm || kasan_reset_tag(vm->addr) != kasan_reset_tag(mem))
@@ -189,6 +200,12 @@ void kho_vmalloc_unpreserve(struct kho_vmalloc *ser)
 	struct kho_vmalloc_chunk *chunk = cur.chunk, *next;
 	unsigned int order;
 	phys_addr_t phys;
+
+	if (ser->flags & KHO_VMALLOC_KMALLOC) {
+		kho_slab_unpreserve(phys_to_virt(ser->first.phys));
+		ser->first.phys = 0;
+		return;
+	}
 
 	while (kho_vmalloc_next(&cur, &phys, &order))
 		kho_split_unpreserve(phys_to_page(phys), 1UL << order);
@@ -400,7 +417,8 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
  * @ser: what kho_vmalloc_preserve() had set in the previous kernel
  *
  * The area is as vmalloc() returned it, at another address. Free it with
- * vfree() or kvfree().
+ * vfree() or kvfree(). What kvmalloc() had taken from kmalloc() comes back from
+ * kho_slab_restore().
  *
  * Context: Process context, may sleep, after vmalloc is up.
  * Return: the address of the area, or ERR_PTR: %-EINVAL if @ser or what it
@@ -414,6 +432,10 @@ void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 	struct page **pages;
 	size_t requested;
 	int err;
+
+	if (ser->flags == KHO_VMALLOC_KMALLOC && !ser->total_pages &&
+	    !ser->order)
+		return kho_slab_restore_noprof(ser->first.phys);
 
 	err = -EINVAL;
 	if (!ser->first.phys || !ser->total_pages ||

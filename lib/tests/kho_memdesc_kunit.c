@@ -7,12 +7,16 @@
 
 #include <kunit/test.h>
 
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
 #include <linux/kfence.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho/abi/memdesc.h>
 #include <linux/kho_memdesc.h>
+#include <linux/kthread.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -364,6 +368,84 @@ static void preserve_page_desc(struct kunit *test)
 	kho_pages_unpreserve(block, 3);
 }
 
+/* What a page table is on the wire follows from its constructor. */
+static void preserve_ptdesc(struct kunit *test)
+{
+	static const struct {
+		enum ptdesc_state state;
+		bool kernel;
+		int type;
+	} tables[] = {
+		{ PTDESC_PLAIN, false, KHO_MEMDESC_PTDESC },
+		{ PTDESC_PTE, false, KHO_MEMDESC_PTE },
+		{ PTDESC_PMD, false, KHO_MEMDESC_PMD },
+		{ PTDESC_KERNEL, true, KHO_MEMDESC_PTDESC_KERNEL },
+		{ PTDESC_PUD, true, KHO_MEMDESC_PTDESC_KERNEL },
+		{ PTDESC_P4D, true, KHO_MEMDESC_PTDESC_KERNEL },
+		{ PTDESC_PGD, true, KHO_MEMDESC_PTDESC_KERNEL },
+		{ PTDESC_PUD, false, -EOPNOTSUPP },
+		{ PTDESC_P4D, false, -EOPNOTSUPP },
+		{ PTDESC_PGD, false, -EOPNOTSUPP },
+	};
+
+	for (unsigned int i = 0; i < 4 * ARRAY_SIZE(tables); i++) {
+		const enum ptdesc_state state = tables[i / 4].state;
+		const int type = tables[i / 4].type;
+		const unsigned int order = i % 4;
+		struct ptdesc *pt = pagetable_alloc(GFP_KERNEL, order);
+		struct page *page = ptdesc_page(pt);
+
+		KUNIT_ASSERT_NOT_NULL(test, pt);
+		if (tables[i / 4].kernel)
+			ptdesc_set_kernel(pt);
+		switch (state) {
+		case PTDESC_PLAIN:
+			break;
+		case PTDESC_PTE:
+			KUNIT_EXPECT_TRUE(test, pagetable_pte_ctor(NULL, pt));
+			break;
+		case PTDESC_PMD:
+			KUNIT_EXPECT_TRUE(test, pagetable_pmd_ctor(NULL, pt));
+			break;
+		case PTDESC_PUD:
+			pagetable_pud_ctor(pt);
+			break;
+		case PTDESC_P4D:
+			pagetable_p4d_ctor(pt);
+			break;
+		case PTDESC_PGD:
+			pagetable_pgd_ctor(pt);
+			break;
+		case PTDESC_KERNEL:
+			KUNIT_EXPECT_TRUE(test,
+					  pagetable_pmd_ctor(&init_mm, pt));
+			break;
+		}
+
+		if (type < 0) {
+			KUNIT_EXPECT_EQ(test, type, kho_ptdesc_preserve(pt));
+			pagetable_dtor_free(pt);
+			continue;
+		}
+
+		/* What the one preserves the other finds. */
+		KUNIT_EXPECT_EQ(test, 0, kho_ptdesc_preserve(pt));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_ptdesc_preserve(pt));
+		kho_unpreserve_page_desc(page, order, type);
+		KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_desc(page, order,
+								type));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_ptdesc_preserve(pt));
+		kho_ptdesc_unpreserve(pt);
+		KUNIT_EXPECT_EQ(test, 0, kho_ptdesc_preserve(pt));
+		kho_ptdesc_unpreserve(pt);
+
+		/* Preserving leaves the table alone. */
+		KUNIT_EXPECT_EQ(test, state, ptdesc_state(pt));
+		KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+		pagetable_dtor_free(pt);
+	}
+}
+
 /* Order 0 folios and single pages are the same, either call takes either. */
 static void preserve_single_page(struct kunit *test)
 {
@@ -548,19 +630,52 @@ static void wrong_type_large_kmalloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_exact_preserve(mem, PAGE_SIZE));
 }
 
-static void wrong_type_ptdesc(struct kunit *test)
+static void no_page_table_as(struct kunit *test, struct ptdesc *ptdesc)
 {
-	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL, 0);
-
-	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
-	KUNIT_ASSERT_TRUE(test, pagetable_pte_ctor(&init_mm, ptdesc));
 	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve(ptdesc_folio(ptdesc)));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			kho_pages_preserve(ptdesc_page(ptdesc), 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			kho_pages_exact_preserve(ptdesc_address(ptdesc),
 						 PAGE_SIZE));
+}
+
+static void wrong_type_ptdesc(struct kunit *test)
+{
+	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL, 0);
+	struct page *tables;
+
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	no_page_table_as(test, ptdesc);
+	KUNIT_ASSERT_TRUE(test, pagetable_pte_ctor(&init_mm, ptdesc));
+	no_page_table_as(test, ptdesc);
 	pagetable_dtor_free(ptdesc);
+
+	/* and nothing else as a page table */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_ptdesc_preserve(page_ptdesc(get_block(test, 0, 0))));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_ptdesc_preserve(page_ptdesc(get_block(test,
+								  __GFP_COMP,
+								  2))));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_ptdesc_preserve((struct ptdesc *)get_folio(test, 1)));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_ptdesc_preserve(virt_to_ptdesc(get_kmalloc(test,
+								       64))));
+
+	ptdesc = pagetable_alloc(GFP_KERNEL, 2);
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	tables = ptdesc_page(ptdesc);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_ptdesc_preserve(page_ptdesc(tables + 3)));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(tables, 1, KHO_MEMDESC_PTDESC));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_PTE));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_COMPOUND));
+	pagetable_free(ptdesc);
 }
 
 static void wrong_type_frozen(struct kunit *test)
@@ -747,12 +862,6 @@ static void wrong_vmalloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(vm->addr, &ser));
 	free_vm_area(vm);
 
-	/* kvmalloc() memory that is not vmalloc memory */
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			kho_vmalloc_preserve(get_kmalloc(test, 64), &ser));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			kho_vmalloc_preserve(get_kmalloc(test, SZ_64K), &ser));
-
 	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
 	kho_vmalloc_unpreserve(&ser);
 }
@@ -810,6 +919,90 @@ static void undone_calls_leak_nothing(struct kunit *test)
 	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
 }
 
+/* Two tasks at once, with memory of their own and with the same memory. */
+
+#define RACE_ROUNDS	300
+
+struct racer {
+	struct folio *own;
+	void *shared;
+	size_t size;
+	atomic_t *holders;
+	struct completion done;
+	unsigned int won;
+	unsigned int lost;
+	unsigned int wrong;
+};
+
+static int race(void *data)
+{
+	struct racer *racer = data;
+
+	/* Each has to win at least once, however the other is scheduled. */
+	for (unsigned int i = 0; i < RACE_ROUNDS ||
+	     (!racer->won && i < 100 * RACE_ROUNDS); i++) {
+		racer->wrong += kho_folio_preserve(racer->own) != 0;
+		switch (kho_pages_exact_preserve(racer->shared, racer->size)) {
+		case 0:
+			racer->won++;
+			racer->wrong += atomic_inc_return(racer->holders) != 1;
+			usleep_range(10, 20);
+			atomic_dec(racer->holders);
+			kho_pages_exact_unpreserve(racer->shared, racer->size);
+			break;
+		case -EEXIST:
+			racer->lost++;
+			usleep_range(5, 50);
+			break;
+		default:
+			racer->wrong++;
+		}
+		racer->wrong += kho_folio_preserve(racer->own) != -EEXIST;
+		kho_folio_unpreserve(racer->own);
+		cond_resched();
+	}
+	complete(&racer->done);
+	while (!kthread_should_stop())
+		usleep_range(1000, 2000);
+	return 0;
+}
+
+static void preserve_concurrently(struct kunit *test)
+{
+	void *virt = get_exact(test, 8 * PAGE_SIZE);
+	atomic_t holders = ATOMIC_INIT(0);
+	struct racer racers[] = {
+		{ get_folio(test, 0), virt, 8 * PAGE_SIZE, &holders },
+		{ get_folio(test, 3), virt + 5 * PAGE_SIZE, PAGE_SIZE, &holders },
+	};
+	struct task_struct *tasks[ARRAY_SIZE(racers)];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
+		init_completion(&racers[i].done);
+		tasks[i] = kthread_run(race, &racers[i], "kho_race/%u", i);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
+		KUNIT_EXPECT_FALSE(test, IS_ERR(tasks[i]));
+		if (IS_ERR(tasks[i]))
+			continue;
+		wait_for_completion(&racers[i].done);
+		kthread_stop(tasks[i]);
+	}
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
+		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
+		KUNIT_EXPECT_GT(test, racers[i].won, 0);
+		KUNIT_EXPECT_LE(test, RACE_ROUNDS,
+				racers[i].won + racers[i].lost);
+		/* Whoever came last has left nothing behind. */
+		KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(racers[i].own));
+		kho_folio_unpreserve(racers[i].own);
+	}
+	KUNIT_EXPECT_GT(test, racers[0].lost + racers[1].lost, 0);
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
+}
+
 /* Restoring what no previous kernel has handed over. */
 
 static void restore_own_memory(struct kunit *test)
@@ -819,7 +1012,18 @@ static void restore_own_memory(struct kunit *test)
 	void *virt = get_exact(test, 3 * PAGE_SIZE);
 	void *mem = get_vmalloc(test, 3 * PAGE_SIZE);
 	phys_addr_t phys = PFN_PHYS(folio_pfn(folio));
+	struct ptdesc *pt = pagetable_alloc(GFP_KERNEL, 0);
 	struct kho_vmalloc ser = {};
+
+	KUNIT_ASSERT_NOT_NULL(test, pt);
+	KUNIT_ASSERT_EQ(test, 0, kho_ptdesc_preserve(pt));
+	EXPECT_ERR_PTR(test, -ENOENT,
+		       kho_ptdesc_restore(page_to_phys(ptdesc_page(pt))));
+	EXPECT_ERR_PTR(test, -ENOENT,
+		       kho_restore_page_desc(page_to_phys(ptdesc_page(pt)),
+					     MEMDESC_TYPE_PTDESC(NULL)));
+	kho_ptdesc_unpreserve(pt);
+	pagetable_free(pt);
 
 	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
 	KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 2));
@@ -864,6 +1068,9 @@ static void restore_bad_address(struct kunit *test)
 	EXPECT_ERR_PTR(test, -ENOENT, kho_folio_restore(phys));
 	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_restore(phys, 1));
 	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_exact_restore(phys, PAGE_SIZE));
+	EXPECT_ERR_PTR(test, -ENOENT, kho_ptdesc_restore(phys));
+	EXPECT_ERR_PTR(test, -EINVAL, kho_ptdesc_restore(phys + 8));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_ptdesc_restore(NO_MEMORY)));
 
 	/* two errors would be true of each of these */
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_restore(phys + PAGE_SIZE, 1)));
@@ -909,6 +1116,7 @@ static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(preserve_vmalloc),
 	KUNIT_CASE(preserve_huge_vmalloc),
 	KUNIT_CASE(preserve_page_desc),
+	KUNIT_CASE(preserve_ptdesc),
 	KUNIT_CASE(preserve_single_page),
 	KUNIT_CASE(preserve_old_and_new),
 	KUNIT_CASE(overlap_within),
@@ -926,6 +1134,7 @@ static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(wrong_vmalloc),
 	KUNIT_CASE(failed_calls_leak_nothing),
 	KUNIT_CASE(undone_calls_leak_nothing),
+	KUNIT_CASE(preserve_concurrently),
 	KUNIT_CASE(restore_own_memory),
 	KUNIT_CASE(restore_bad_address),
 	{}

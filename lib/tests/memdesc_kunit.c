@@ -5,6 +5,7 @@
 #include <kunit/test.h>
 #include <linux/cgroup.h>
 #include <linux/gfp.h>
+#include <linux/ioptdesc.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
@@ -12,13 +13,9 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 #include <net/netmem.h>
 #include "../../mm/slab.h"
-#ifdef CONFIG_IOMMU_SUPPORT
-#include "../../drivers/iommu/iommu-pages.h"
-#else
-#include <linux/ioptdesc.h>
-#endif
 
 /* Large allocations may fail, and then without a word. */
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -30,6 +27,7 @@ struct type_param {
 	unsigned int page_type;
 	bool frozen;
 	bool rmappable;
+	bool own;
 };
 
 static const struct type_param types[] = {
@@ -37,16 +35,21 @@ static const struct type_param types[] = {
 	{ "folio", MEMDESC_FOLIO, sizeof(struct folio), .rmappable = true },
 	{ "slab", MEMDESC_SLAB, sizeof(struct slab), PGTY_slab, true },
 	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true },
-	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc) },
+	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc), PGTY_table },
 	{ "ioptdesc", MEMDESC_IOPTDESC, sizeof(struct ioptdesc),
-	  .rmappable = true },
+	  PGTY_ioptable, true, .own = true },
 	{ "netmem", MEMDESC_NETMEM, sizeof(struct netmem_desc) },
 };
 
 KUNIT_ARRAY_PARAM_DESC(types, types, name);
 
-static memdesc_t null_memdesc(enum memdesc_type type)
+/* For pages that are allocated without; no test holds more than two of them. */
+static struct ioptdesc test_iopts[2] __aligned(1 << MEMDESC_TYPE_BITS);
+
+static memdesc_t test_memdesc(enum memdesc_type type)
 {
+	static unsigned int next;
+
 	switch (type) {
 	case MEMDESC_PAGES:
 		return MEMDESC_TYPE_PAGES(NULL);
@@ -59,7 +62,7 @@ static memdesc_t null_memdesc(enum memdesc_type type)
 	case MEMDESC_PTDESC:
 		return MEMDESC_TYPE_PTDESC(NULL);
 	case MEMDESC_IOPTDESC:
-		return MEMDESC_TYPE_IOPTDESC(NULL);
+		return MEMDESC_TYPE_IOPTDESC(&test_iopts[next++ % 2]);
 	default:
 		return MEMDESC_TYPE_NETMEM(NULL);
 	}
@@ -68,7 +71,7 @@ static memdesc_t null_memdesc(enum memdesc_type type)
 /* What compound pages, or a single one, look like to page_memdesc(). */
 static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
 {
-	if (p->frozen)
+	if (p->page_type)
 		return p->type;
 	if (!order ||
 	    (p->rmappable && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)))
@@ -89,6 +92,13 @@ static void check_pages(struct kunit *test, struct page *page,
 			p->page_type << 24 : UINT_MAX);
 	KUNIT_EXPECT_EQ(test, !!PageHead(page), compound && order);
 	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(page_to_pfn(page), nr));
+	if (p->own) {
+		struct ioptdesc *iopt = page_ioptdesc(page);
+
+		KUNIT_ASSERT_NOT_NULL(test, iopt);
+		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
+		KUNIT_EXPECT_EQ(test, iopt->order, order);
+	}
 	if (compound && order) {
 		KUNIT_EXPECT_EQ(test, compound_order(page), order);
 		KUNIT_EXPECT_EQ(test,
@@ -100,11 +110,12 @@ static void check_pages(struct kunit *test, struct page *page,
 	for (i = 0; i < nr; i++) {
 		struct page *first = compound ? page : page + i;
 		memdesc_t md = page_memdesc(page + i);
+		void *desc = p->own ? (void *)page->private : first;
 
 		if (i)
 			KUNIT_ASSERT_EQ(test, page_ref_count(page + i), 0);
 		KUNIT_ASSERT_EQ(test, memdesc_type(md), seen);
-		KUNIT_ASSERT_PTR_EQ(test, memdesc_ptr(md), (void *)first);
+		KUNIT_ASSERT_PTR_EQ(test, memdesc_ptr(md), desc);
 		KUNIT_ASSERT_EQ(test, page_memdesc_type(page + i), seen);
 	}
 }
@@ -119,14 +130,28 @@ static void free_pages_of(struct page *page, unsigned int order,
 		free_page_desc(page);
 }
 
+static struct page *desc_page(void *desc, enum memdesc_type type)
+{
+	return type == MEMDESC_IOPTDESC ? ((struct ioptdesc *)desc)->page :
+					  desc;
+}
+
+static void free_desc(void *desc, enum memdesc_type type)
+{
+	if (type == MEMDESC_IOPTDESC)
+		memdesc_free((struct ioptdesc *)desc);
+	else
+		free_page_desc(desc);
+}
+
 static void memdesc_test_encode(struct kunit *test)
 {
 	const struct type_param *p = test->param_value;
-	memdesc_t md = null_memdesc(p->type);
+	memdesc_t md = test_memdesc(p->type);
 	struct page *page = virt_to_page(test->priv);
 
 	KUNIT_EXPECT_EQ(test, memdesc_type(md), p->type);
-	KUNIT_EXPECT_NULL(test, memdesc_ptr(md));
+	KUNIT_EXPECT_EQ(test, !memdesc_ptr(md), !p->own);
 
 	md = __memdesc(page, p->type);
 	KUNIT_EXPECT_EQ(test, memdesc_type(md), p->type);
@@ -173,7 +198,7 @@ static void memdesc_test_alloc_free(struct kunit *test)
 	struct page *page;
 
 	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
-		page = alloc_page_desc(GFP_TEST, order, null_memdesc(p->type));
+		page = alloc_page_desc(GFP_TEST, order, test_memdesc(p->type));
 		if (!page && order > PAGE_ALLOC_COSTLY_ORDER) {
 			kunit_warn(test, "no memory of order %u\n", order);
 			return;
@@ -192,7 +217,7 @@ static void memdesc_test_alloc_free(struct kunit *test)
 	}
 
 	KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, MAX_PAGE_ORDER + 1,
-						null_memdesc(p->type)));
+						test_memdesc(p->type)));
 }
 
 /* The type as a constant takes another path for some types. */
@@ -200,23 +225,23 @@ static void memdesc_test_constant(struct kunit *test)
 {
 	struct page *page;
 
-#define TEST_CONSTANT(type)						\
+#define TEST_CONSTANT(type, desc)					\
 	do {								\
 		page = alloc_page_desc(GFP_TEST, 2,			\
-				       MEMDESC_TYPE_##type(NULL));	\
+				       MEMDESC_TYPE_##type(desc));	\
 		KUNIT_ASSERT_NOT_NULL(test, page);			\
 		check_pages(test, page, 2, &types[MEMDESC_##type],	\
 			    MEMDESC_##type != MEMDESC_PAGES);		\
 		free_pages_of(page, 2, MEMDESC_##type);			\
 	} while (0)
 
-	TEST_CONSTANT(PAGES);
-	TEST_CONSTANT(FOLIO);
-	TEST_CONSTANT(SLAB);
-	TEST_CONSTANT(LARGE_KMALLOC);
-	TEST_CONSTANT(PTDESC);
-	TEST_CONSTANT(IOPTDESC);
-	TEST_CONSTANT(NETMEM);
+	TEST_CONSTANT(PAGES, NULL);
+	TEST_CONSTANT(FOLIO, NULL);
+	TEST_CONSTANT(SLAB, NULL);
+	TEST_CONSTANT(LARGE_KMALLOC, NULL);
+	TEST_CONSTANT(PTDESC, NULL);
+	TEST_CONSTANT(IOPTDESC, &test_iopts[0]);
+	TEST_CONSTANT(NETMEM, NULL);
 #undef TEST_CONSTANT
 }
 
@@ -237,7 +262,7 @@ static void memdesc_test_no_leak(struct kunit *test)
 		before = global_zone_page_state(NR_FREE_PAGES);
 		for (i = 0; i < LEAK_PAGES; i += 1UL << order) {
 			page = alloc_page_desc(GFP_TEST, order,
-					       null_memdesc(p->type));
+					       test_memdesc(p->type));
 			KUNIT_ASSERT_NOT_NULL(test, page);
 			free_pages_of(page, order, p->type);
 		}
@@ -257,7 +282,7 @@ static void typed_on_node(struct kunit *test, int nid)
 						 ctype);		\
 									\
 		KUNIT_ASSERT_NOT_NULL(test, desc);			\
-		check_pages(test, (struct page *)desc, order,		\
+		check_pages(test, desc_page(desc, name), order,		\
 			    &types[name], true);			\
 		memdesc_free(desc);					\
 	} while (0)
@@ -300,21 +325,123 @@ static void memdesc_test_wrong_size(struct kunit *test)
 	desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, p->size,
 				    p->type);
 	KUNIT_ASSERT_NOT_NULL(test, desc);
-	free_page_desc(desc);
+	free_desc(desc, p->type);
 }
 
-/* There is no descriptor before the pages where it overlays them. */
+/*
+ * There is no descriptor before the pages where it overlays them, and there
+ * must be one where it does not.
+ */
 static void memdesc_test_not_null(struct kunit *test)
 {
 	struct folio *folio = (struct folio *)virt_to_page(test->priv);
-	memdesc_t md = MEMDESC_TYPE_FOLIO(folio);
+	const memdesc_t wrong[] = {
+		MEMDESC_TYPE_FOLIO(folio),
+		MEMDESC_TYPE_IOPTDESC(NULL),
+	};
 
-	kunit_warning_suppress(test) {
-		KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, 0, md));
-		KUNIT_EXPECT_NULL(test, alloc_page_desc_node(GFP_TEST, 0, 0,
-							     md));
-		KUNIT_EXPECT_NULL(test, alloc_page_desc_nolock(0, 0, 0, md));
+	for (int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		memdesc_t md = wrong[i];
+
+		kunit_warning_suppress(test) {
+			KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, 0,
+								md));
+			KUNIT_EXPECT_NULL(test, alloc_page_desc_node(GFP_TEST,
+								     0, 0, md));
+			KUNIT_EXPECT_NULL(test, alloc_page_desc_nolock(0, 0, 0,
+								       md));
+		}
 	}
+}
+
+/* Descriptors of their own come zeroed and aligned, also when used before. */
+static void memdesc_test_own(struct kunit *test)
+{
+	struct ioptdesc *iopt;
+
+	for (int i = 0; i < 100; i++) {
+		iopt = memdesc_alloc_node(GFP_TEST, i % 4, NUMA_NO_NODE,
+					  struct ioptdesc);
+		KUNIT_ASSERT_NOT_NULL(test, iopt);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)iopt, 16));
+		KUNIT_EXPECT_EQ(test, iopt->incoherent, 0);
+		KUNIT_EXPECT_NULL(test, iopt->iopt_freelist_elm.next);
+		KUNIT_EXPECT_NULL(test, iopt->iopt_freelist_elm.prev);
+		iopt->incoherent = 0xff;
+		INIT_LIST_HEAD(&iopt->iopt_freelist_elm);
+		memdesc_free(iopt);
+	}
+}
+
+struct lookup {
+	struct work_struct work;
+	struct page *page;	/* its mem_map is there for good */
+	bool stop;
+	unsigned long seen;
+	unsigned long wrong;
+};
+
+/* Looks the same pages up again and again while another CPU frees them. */
+static void lookup_worker(struct work_struct *work)
+{
+	struct lookup *l = container_of(work, struct lookup, work);
+
+	while (!READ_ONCE(l->stop)) {
+		struct page *page = READ_ONCE(l->page);
+		memdesc_t md;
+
+		if (!page)
+			continue;
+		rcu_read_lock();
+		md = page_memdesc(page);
+		if (memdesc_type(md) == MEMDESC_IOPTDESC) {
+			struct ioptdesc *iopt = memdesc_ptr(md);
+
+			l->seen++;
+			/* Never NULL, never the next owner's: a descriptor. */
+			if (!IS_ALIGNED((unsigned long)iopt, 16) ||
+			    !virt_addr_valid(iopt) ||
+			    !PageSlab(virt_to_head_page(iopt)))
+				l->wrong++;
+		}
+		rcu_read_unlock();
+		cond_resched();
+	}
+}
+
+static void memdesc_test_lookup(struct kunit *test)
+{
+	struct lookup *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	struct ioptdesc *iopt;
+	struct page *page;
+	unsigned long i;
+
+	KUNIT_ASSERT_NOT_NULL(test, l);
+	INIT_WORK(&l->work, lookup_worker);
+	queue_work(system_unbound_wq, &l->work);
+
+	for (i = 0; i < 100000 || (!READ_ONCE(l->seen) && i < 10000000); i++) {
+		iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
+					  struct ioptdesc);
+		if (!iopt)
+			break;
+		WRITE_ONCE(l->page, iopt->page);
+		memdesc_free(iopt);
+		/* Most likely the same page, now with something in private. */
+		page = alloc_page(GFP_TEST);
+		if (!page)
+			break;
+		set_page_private(page, 0x5a5a);
+		set_page_private(page, 0);
+		__free_page(page);
+		if (!(i % 1024))
+			cond_resched();
+	}
+	WRITE_ONCE(l->stop, true);
+	flush_work(&l->work);
+
+	KUNIT_EXPECT_GT(test, l->seen, 0);
+	KUNIT_EXPECT_EQ(test, l->wrong, 0);
 }
 
 static void memdesc_test_refcount(struct kunit *test)
@@ -322,7 +449,7 @@ static void memdesc_test_refcount(struct kunit *test)
 	const struct type_param *p = test->param_value;
 	struct page *page;
 
-	page = alloc_page_desc(GFP_TEST, 1, null_memdesc(p->type));
+	page = alloc_page_desc(GFP_TEST, 1, test_memdesc(p->type));
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	KUNIT_EXPECT_EQ(test, get_page_unless_zero(page), !p->frozen);
 	if (!p->frozen) {
@@ -347,7 +474,7 @@ static void memdesc_test_zero(struct kunit *test)
 
 	for (i = 0; i < 8; i++) {
 		page = alloc_page_desc(GFP_TEST | __GFP_ZERO, 1,
-				       null_memdesc(p->type));
+				       test_memdesc(p->type));
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), 0,
 						   PAGE_SIZE << 1));
@@ -361,10 +488,11 @@ static void memdesc_test_node(struct kunit *test)
 	const struct type_param *p = test->param_value;
 	const gfp_t gfp = GFP_TEST | __GFP_THISNODE;
 	struct page *page;
+	void *desc;
 	int nid;
 
 	for_each_node_state(nid, N_MEMORY) {
-		page = alloc_page_desc_node(gfp, 1, nid, null_memdesc(p->type));
+		page = alloc_page_desc_node(gfp, 1, nid, test_memdesc(p->type));
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
 		check_pages(test, page, 1, p, p->type != MEMDESC_PAGES);
@@ -372,14 +500,15 @@ static void memdesc_test_node(struct kunit *test)
 
 		if (!p->size)
 			continue;
-		page = __memdesc_alloc_node(gfp, 1, nid, p->size, p->type);
-		KUNIT_ASSERT_NOT_NULL(test, page);
-		KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
-		free_page_desc(page);
+		desc = __memdesc_alloc_node(gfp, 1, nid, p->size, p->type);
+		KUNIT_ASSERT_NOT_NULL(test, desc);
+		KUNIT_EXPECT_EQ(test, page_to_nid(desc_page(desc, p->type)),
+				nid);
+		free_desc(desc, p->type);
 	}
 
 	page = alloc_page_desc_node(GFP_TEST, 0, NUMA_NO_NODE,
-				    null_memdesc(p->type));
+				    test_memdesc(p->type));
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	free_page_desc(page);
 }
@@ -395,7 +524,7 @@ static void memdesc_test_nolock(struct kunit *test)
 
 		while (!page && tries--)
 			page = alloc_page_desc_nolock(0, order, NUMA_NO_NODE,
-						      null_memdesc(p->type));
+						      test_memdesc(p->type));
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		/* Compound whatever the type. */
 		check_pages(test, page, order, p, true);
@@ -438,8 +567,8 @@ static void memdesc_test_account(struct kunit *test)
 	old = current->active_memcg;
 	current->active_memcg = memcg;
 	page = alloc_page_desc(GFP_TEST | __GFP_ACCOUNT, 1,
-			       null_memdesc(p->type));
-	plain = alloc_page_desc(GFP_TEST, 1, null_memdesc(p->type));
+			       test_memdesc(p->type));
+	plain = alloc_page_desc(GFP_TEST, 1, test_memdesc(p->type));
 	current->active_memcg = old;
 
 	if (page) {
@@ -605,40 +734,16 @@ static void *user_constructed(struct page **page)
 	struct ptdesc *ptdesc = user_pagetable(page);
 
 	if (ptdesc)
-		__pagetable_ctor(ptdesc);
+		__pagetable_ctor(ptdesc, PTDESC_PUD);
 	return ptdesc;
 }
 
 /* pagetable_dtor() but for the lock, whose functions are not exported. */
 static void user_destroy(void *mem)
 {
-	__folio_clear_pgtable(ptdesc_folio((struct ptdesc *)mem));
-	lruvec_stat_sub_folio(ptdesc_folio((struct ptdesc *)mem), NR_PAGETABLE);
+	__pagetable_dtor(mem);
 	user_pagetable_free(mem);
 }
-
-#ifdef CONFIG_IOMMU_SUPPORT
-static void *user_iommu(struct page **page)
-{
-	void *mem = iommu_alloc_pages_sz(GFP_TEST, PAGE_SIZE);
-
-	*page = mem ? virt_to_page(mem) : NULL;
-	return mem;
-}
-
-static void *user_large_iommu(struct page **page)
-{
-	void *mem = iommu_alloc_pages_sz(GFP_TEST, PAGE_SIZE * 4);
-
-	*page = mem ? virt_to_page(mem + PAGE_SIZE * 3) : NULL;
-	return mem;
-}
-
-static void user_iommu_free(void *mem)
-{
-	iommu_free_pages(mem);
-}
-#endif
 
 static const struct user_param users[] = {
 	{ "kmalloc", user_kmalloc, user_kfree, MEMDESC_SLAB, .item = -1 },
@@ -652,16 +757,10 @@ static const struct user_param users[] = {
 	  .item = -1 },
 	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_FOLIO,
 	  .item = NR_VMALLOC },
-	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_FOLIO,
+	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_PTDESC,
 	  .item = -1 },
 	{ "constructed page table", user_constructed, user_destroy,
 	  MEMDESC_PTDESC, .item = NR_PAGETABLE },
-#ifdef CONFIG_IOMMU_SUPPORT
-	{ "IOMMU page table", user_iommu, user_iommu_free, MEMDESC_FOLIO,
-	  .item = NR_IOMMU_PAGES },
-	{ "large IOMMU page table", user_large_iommu, user_iommu_free,
-	  MEMDESC_FOLIO, 2, true, .item = NR_SECONDARY_PAGETABLE },
-#endif
 };
 
 KUNIT_ARRAY_PARAM_DESC(users, users, name);
@@ -714,6 +813,126 @@ static void memdesc_test_user(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, after, before);
 }
 
+/*
+ * The page type tells which constructor a page table has been through, and the
+ * destructor undoes that and no more.
+ */
+static const enum ptdesc_state ptdesc_states[] = {
+	PTDESC_PLAIN,
+	PTDESC_PUD,
+	PTDESC_P4D,
+	PTDESC_PGD,
+#ifndef MODULE	/* no init_mm, no locks */
+	PTDESC_PTE,
+	PTDESC_PMD,
+	PTDESC_KERNEL,
+#endif
+};
+
+static bool construct(struct ptdesc *ptdesc, enum ptdesc_state state)
+{
+	switch (state) {
+	case PTDESC_PUD:
+		pagetable_pud_ctor(ptdesc);
+		break;
+	case PTDESC_P4D:
+		pagetable_p4d_ctor(ptdesc);
+		break;
+	case PTDESC_PGD:
+		pagetable_pgd_ctor(ptdesc);
+		break;
+#ifndef MODULE
+	case PTDESC_PTE:
+		return pagetable_pte_ctor(NULL, ptdesc);
+	case PTDESC_PMD:
+		return pagetable_pmd_ctor(NULL, ptdesc);
+	case PTDESC_KERNEL:
+		if (!pagetable_pte_ctor(&init_mm, ptdesc) ||
+		    ptdesc_state(ptdesc) != PTDESC_KERNEL)
+			return false;
+		pagetable_dtor(ptdesc);
+		return pagetable_pmd_ctor(&init_mm, ptdesc);
+#endif
+	default:
+		break;
+	}
+	return true;
+}
+
+static void destroy(struct ptdesc *ptdesc)
+{
+#ifndef MODULE
+	pagetable_dtor(ptdesc);
+#else
+	if (ptdesc_state(ptdesc))
+		__pagetable_dtor(ptdesc);
+#endif
+}
+
+static void ptdesc_lifetime(struct kunit *test, struct page *page,
+			    unsigned int order, enum ptdesc_state state)
+{
+	struct ptdesc *ptdesc = page_ptdesc(page);
+	const long pages = state == PTDESC_PLAIN ? 0 : 1L << order;
+	const unsigned int type = page->page_type;
+	long before, during, after;
+	int tries = 20;
+
+	/* Others move the same counter; once it must come out even. */
+	do {
+		before = node_stat(NR_PAGETABLE);
+		KUNIT_ASSERT_TRUE(test, construct(ptdesc, state));
+		during = node_stat(NR_PAGETABLE);
+		KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), state);
+		if (pages) {
+			KUNIT_EXPECT_EQ(test, page->page_type,
+					((u32)PGTY_table << 24) + state);
+			KUNIT_EXPECT_EQ(test, page_memdesc_type(page),
+					MEMDESC_PTDESC);
+		}
+		destroy(ptdesc);
+		destroy(ptdesc);
+		after = node_stat(NR_PAGETABLE);
+	} while ((during - before != pages || before != after) && --tries);
+
+	KUNIT_EXPECT_EQ(test, during - before, pages);
+	KUNIT_EXPECT_EQ(test, after, before);
+	KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), PTDESC_PLAIN);
+	KUNIT_EXPECT_EQ(test, page->page_type, pages ?
+			(u32)PGTY_table << 24 : type);
+
+	/* For who still has a reference it is a page like any other. */
+	get_page(page);
+	pagetable_free(ptdesc);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_EQ(test, page->page_type, UINT_MAX);
+	put_page(page);
+}
+
+static void memdesc_test_ptdesc(struct kunit *test)
+{
+	for (int i = 0; i < ARRAY_SIZE(ptdesc_states); i++) {
+		for (unsigned int order = 0; order < 3; order++) {
+			struct ptdesc *ptdesc;
+			struct page *page;
+
+			ptdesc = pagetable_alloc(GFP_TEST, order);
+			KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+			KUNIT_EXPECT_EQ(test, ptdesc_page(ptdesc)->page_type,
+					(u32)PGTY_table << 24);
+			KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc),
+					PTDESC_PLAIN);
+			ptdesc_lifetime(test, ptdesc_page(ptdesc), order,
+					ptdesc_states[i]);
+
+			/* Tables of the boot were not allocated as such. */
+			page = alloc_pages(GFP_TEST | __GFP_COMP, order);
+			KUNIT_ASSERT_NOT_NULL(test, page);
+			ptdesc_lifetime(test, page, order, ptdesc_states[i]);
+		}
+	}
+}
+
 static int memdesc_test_init(struct kunit *test)
 {
 	/* Only to have a struct page of allocated memory at hand. */
@@ -736,6 +955,8 @@ static struct kunit_case memdesc_test_cases[] = {
 	KUNIT_CASE(memdesc_test_typed),
 	KUNIT_CASE_PARAM(memdesc_test_wrong_size, types_gen_params),
 	KUNIT_CASE(memdesc_test_not_null),
+	KUNIT_CASE(memdesc_test_own),
+	KUNIT_CASE(memdesc_test_lookup),
 	KUNIT_CASE_PARAM(memdesc_test_refcount, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_zero, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_node, types_gen_params),
@@ -743,6 +964,7 @@ static struct kunit_case memdesc_test_cases[] = {
 	KUNIT_CASE_PARAM(memdesc_test_account, types_gen_params),
 	KUNIT_CASE(memdesc_test_netmem),
 	KUNIT_CASE_PARAM(memdesc_test_user, users_gen_params),
+	KUNIT_CASE(memdesc_test_ptdesc),
 	{}
 };
 

@@ -42,9 +42,10 @@
  * @KHO_MEMDESC_LARGE_KMALLOC: kmalloc() memory beyond the slab sizes
  * @KHO_MEMDESC_SLAB: the pages of a slab
  * @KHO_MEMDESC_PTDESC: as pagetable_alloc() returns it
- * @KHO_MEMDESC_PTDESC_KERNEL: a constructed page table of the kernel
- * @KHO_MEMDESC_PTE: a constructed PTE table
- * @KHO_MEMDESC_PMD: a constructed PMD table
+ * @KHO_MEMDESC_PTDESC_KERNEL: a constructed page table of the kernel, of any
+ *	level, without a lock of its own
+ * @KHO_MEMDESC_PTE: a constructed PTE table of a user address space
+ * @KHO_MEMDESC_PMD: a constructed PMD table of a user address space
  * @KHO_MEMDESC_IOPTDESC: as iommu_alloc_pages_sz() returns it
  * @KHO_MEMDESC_METADATA: a page of KHO's own, otherwise like a block
  * @KHO_NR_MEMDESC: number of types assigned so far
@@ -93,10 +94,15 @@ static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
  *
  * The pages are preserved as %KHO_MEMDESC_SPLIT, the chunks as
  * %KHO_MEMDESC_METADATA.
+ *
+ * With %KHO_VMALLOC_KMALLOC it is kmalloc() memory, which kvmalloc() returns for
+ * small sizes. Then @first is its address, there are no chunks, and all other
+ * fields are 0.
  */
 #define KHO_VMALLOC_ALLOC	0x0001	/* allocated by vmalloc() */
 #define KHO_VMALLOC_HUGE_VMAP	0x0002	/* may have huge mappings */
 #define KHO_VMALLOC_RUNS	0x0004	/* typed, see above */
+#define KHO_VMALLOC_KMALLOC	0x0008	/* not vmalloc() memory, see above */
 
 #define KHO_VMALLOC_KNOWN_FLAGS \
 	(KHO_VMALLOC_ALLOC | KHO_VMALLOC_HUGE_VMAP | KHO_VMALLOC_RUNS)

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of IOMMU page table memory: descriptor, page type, counters, and
+ * what the rest of memory management makes of it.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/kho_memdesc.h>
+#include <linux/memdesc.h>
+#include <linux/mm.h>
+#include <linux/page-isolation.h>
+#include <linux/rcupdate.h>
+#include <linux/sizes.h>
+#include <linux/vmstat.h>
+
+#include "iommu-pages.h"
+
+#define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+
+/* In pages, exact: with what the CPUs have not yet added to the total. */
+static long node_stat(enum node_stat_item item)
+{
+	long sum = 0;
+	int nid, cpu;
+
+	for_each_online_node(nid) {
+		pg_data_t *pgdat = NODE_DATA(nid);
+
+		sum += atomic_long_read(&pgdat->vm_stat[item]);
+		for_each_online_cpu(cpu)
+			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
+					   cpu)->vm_node_stat_diff[item];
+	}
+	return sum;
+}
+
+struct counters {
+	long iommu;
+	long secondary;
+};
+
+static struct counters get_counters(void)
+{
+	return (struct counters) {
+		.iommu		= node_stat(NR_IOMMU_PAGES),
+		.secondary	= node_stat(NR_SECONDARY_PAGETABLE),
+	};
+}
+
+/* At boot, where the tests run, nobody else has any. */
+static void expect_counters(struct kunit *test, struct counters before,
+			    long nr_pages)
+{
+	struct counters now = get_counters();
+
+	KUNIT_EXPECT_EQ(test, now.iommu - before.iommu, nr_pages);
+	KUNIT_EXPECT_EQ(test, now.secondary - before.secondary, nr_pages);
+}
+
+static void *get_pages(struct kunit *test, size_t size)
+{
+	void *virt = iommu_alloc_pages_sz(GFP_TEST, size);
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	return virt;
+}
+
+static void iommu_pages_alloc(struct kunit *test)
+{
+	const struct counters before = get_counters();
+
+	for (unsigned int order = 0; order <= PAGE_ALLOC_COSTLY_ORDER;
+	     order++) {
+		const size_t size = PAGE_SIZE << order;
+		void *virt = get_pages(test, size - 1);
+		struct page *page = virt_to_page(virt);
+		struct ioptdesc *iopt = virt_to_ioptdesc(virt);
+
+		expect_counters(test, before, 1L << order);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED(virt_to_phys(virt), size));
+		KUNIT_EXPECT_NULL(test, memchr_inv(virt, 0, size));
+		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
+		KUNIT_EXPECT_EQ(test, iopt->order, order);
+		KUNIT_EXPECT_EQ(test, iopt->incoherent, 0);
+		KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+		for (size_t off = 0; off < size; off += PAGE_SIZE) {
+			page = virt_to_page(virt + off);
+			KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+			KUNIT_EXPECT_FALSE(test, get_page_unless_zero(page));
+			KUNIT_EXPECT_EQ(test, page_memdesc_type(page),
+					MEMDESC_IOPTDESC);
+			KUNIT_EXPECT_PTR_EQ(test,
+					    memdesc_ptr(page_memdesc(page)),
+					    (void *)iopt);
+			KUNIT_EXPECT_PTR_EQ(test, virt_to_ioptdesc(virt + off),
+					    iopt);
+		}
+
+		page = virt_to_page(virt);
+		memset(virt, 0xa5, size);
+		iommu_free_pages(virt);
+		KUNIT_EXPECT_FALSE(test, PageIoptable(page));
+		expect_counters(test, before, 0);
+	}
+	iommu_free_pages(NULL);
+}
+
+/* Users ask for zones that the descriptor cannot come from. */
+static void iommu_pages_gfp(struct kunit *test)
+{
+	static const gfp_t gfps[] = {
+		GFP_ATOMIC, GFP_NOWAIT, GFP_KERNEL | GFP_DMA32,
+		GFP_KERNEL | __GFP_DMA, GFP_KERNEL | __GFP_ZERO,
+		GFP_KERNEL_ACCOUNT, GFP_KERNEL | __GFP_COMP,
+	};
+	const struct counters before = get_counters();
+
+	for (int i = 0; i < ARRAY_SIZE(gfps); i++) {
+		void *virt = iommu_alloc_pages_sz(gfps[i] | __GFP_NOWARN,
+						  PAGE_SIZE << 2);
+
+		/* There may be no DMA memory, and GFP_NOWAIT may have to. */
+		if (!virt && (gfps[i] & GFP_KERNEL) == GFP_KERNEL &&
+		    !(gfps[i] & GFP_ZONEMASK))
+			KUNIT_FAIL(test, "no memory with %pGg", &gfps[i]);
+		if (!virt)
+			continue;
+		if (IS_ENABLED(CONFIG_ZONE_DMA32) && (gfps[i] & __GFP_DMA32))
+			KUNIT_EXPECT_LT(test, virt_to_phys(virt), SZ_4G);
+		iommu_free_pages(virt);
+	}
+	expect_counters(test, before, 0);
+}
+
+static void iommu_pages_lists(struct kunit *test)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	struct iommu_pages_list more = IOMMU_PAGES_LIST_INIT(more);
+	const struct counters before = get_counters();
+	void *kept[4];
+
+	for (int i = 0; i < 8; i++)
+		iommu_pages_list_add(i % 2 ? &list : &more,
+				     get_pages(test, PAGE_SIZE << (i % 3)));
+	iommu_pages_list_splice(&more, &list);
+	expect_counters(test, before, 3 * (1 + 2) + 2 * 4);
+	iommu_put_pages_list(&list);
+	expect_counters(test, before, 0);
+
+	/* A list can be given up without the pages. */
+	list = IOMMU_PAGES_LIST_INIT(list);
+	for (int i = 0; i < ARRAY_SIZE(kept); i++) {
+		kept[i] = get_pages(test, PAGE_SIZE);
+		iommu_pages_list_add(&list, kept[i]);
+		KUNIT_EXPECT_NOT_NULL(test, virt_to_ioptdesc(kept[i])->iopt_freelist_elm.prev);
+	}
+	iommu_pages_list_release(&list);
+	KUNIT_EXPECT_TRUE(test, iommu_pages_list_empty(&list));
+	expect_counters(test, before, ARRAY_SIZE(kept));
+	for (int i = 0; i < ARRAY_SIZE(kept); i++) {
+		KUNIT_EXPECT_NULL(test, virt_to_ioptdesc(kept[i])->iopt_freelist_elm.prev);
+		iommu_free_pages(kept[i]);
+	}
+	expect_counters(test, before, 0);
+}
+
+static void iommu_pages_rcu(struct kunit *test)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	const struct counters before = get_counters();
+	struct page *page;
+	u8 *virt;
+
+	for (int i = 0; i < 4; i++)
+		iommu_pages_list_add(&list, get_pages(test, PAGE_SIZE << i));
+	virt = get_pages(test, PAGE_SIZE);
+	page = virt_to_page(virt);
+	*virt = 0x5a;
+
+	/* As long as there is a reader the tables stay and count. */
+	rcu_read_lock();
+	iommu_free_pages_rcu(virt);
+	iommu_put_pages_list_rcu(&list);
+	mdelay(20);
+	KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+	KUNIT_EXPECT_EQ(test, *virt, 0x5a);
+	expect_counters(test, before, 16);
+	rcu_read_unlock();
+
+	rcu_barrier();
+	expect_counters(test, before, 0);
+	iommu_free_pages_rcu(NULL);
+}
+
+/* Memory that stays where it is must not look as if it were about to go. */
+static void iommu_pages_unmovable(struct kunit *test)
+{
+#ifdef CONFIG_MEMORY_ISOLATION
+	for (unsigned int order = 0; order <= 2; order++) {
+		void *virt = get_pages(test, PAGE_SIZE << order);
+		struct page *page = virt_to_page(virt);
+		unsigned long step = 1;
+
+		if (zone_idx(page_zone(page)) != ZONE_MOVABLE)
+			KUNIT_EXPECT_TRUE(test,
+				page_is_unmovable(page_zone(page), page,
+						  PB_ISOLATE_MODE_MEM_OFFLINE,
+						  &step));
+		iommu_free_pages(virt);
+	}
+#else
+	kunit_skip(test, "needs CONFIG_MEMORY_ISOLATION");
+#endif
+}
+
+/*
+ * That a block with a table in it is not given away. There mostly is something
+ * else as well that cannot move: whose fault it was is tested above.
+ */
+#ifdef CONFIG_CONTIG_ALLOC
+static void iommu_pages_contig(struct kunit *test)
+{
+	void *virt = get_pages(test, PAGE_SIZE);
+	unsigned long start = pageblock_start_pfn(PHYS_PFN(virt_to_phys(virt)));
+	int err;
+
+	err = alloc_contig_range(start, start + pageblock_nr_pages,
+				 ACR_FLAGS_NONE, GFP_KERNEL | __GFP_NOWARN);
+	KUNIT_EXPECT_EQ(test, err, -EBUSY);
+	if (!err)
+		free_contig_range(start, pageblock_nr_pages);
+	KUNIT_EXPECT_NULL(test, memchr_inv(virt, 0, PAGE_SIZE));
+	iommu_free_pages(virt);
+}
+#else
+static void iommu_pages_contig(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_CONTIG_ALLOC");
+}
+#endif
+
+/* Everything that get_page() and put_page() may be called for. */
+static void iommu_pages_refcount(struct kunit *test)
+{
+	void *virt = get_pages(test, PAGE_SIZE << 2);
+	struct page *page = virt_to_page(virt);
+
+	kunit_warning_suppress(test) {
+		get_page(page);
+		get_page(page + 1);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+	put_page(page);
+	put_page(page + 1);
+	KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+	iommu_free_pages(virt);
+}
+
+static void iommu_pages_preserve(struct kunit *test)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	void *virt = get_pages(test, PAGE_SIZE << 1);
+	void *other = get_pages(test, PAGE_SIZE);
+	struct ioptdesc *iopt = virt_to_ioptdesc(virt);
+	struct folio *folio;
+	int local;
+
+	if (iommu_preserve_pages(virt) == -EOPNOTSUPP) {
+		iommu_free_pages(virt);
+		iommu_free_pages(other);
+		kunit_skip(test, "needs kho=on");
+	}
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(iopt), -EEXIST);
+	iommu_unpreserve_pages(virt);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), 0);
+	iommu_unpreserve_pages(virt);
+
+	/* Not what iommu_alloc_pages_sz() has returned. */
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt + 64), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt + PAGE_SIZE), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(test), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(&list), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(&local), -EINVAL);
+	folio = folio_alloc(GFP_KERNEL, 1);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(folio_address(folio)),
+			-EINVAL);
+	folio_put(folio);
+
+	/* And not with another function. */
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(virt_to_folio(virt)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(virt_to_page(virt), 1),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, PAGE_SIZE << 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_preserve_page_desc(iopt->page, 0,
+						     KHO_MEMDESC_IOPTDESC),
+			-EINVAL);
+
+	/* About to be freed. */
+	iommu_pages_list_add(&list, virt);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EINVAL);
+	iommu_pages_list_release(&list);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), 0);
+	iommu_unpreserve_pages(virt);
+
+	/* A list is preserved as a whole or not at all. */
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(other), 0);
+	iommu_pages_list_add(&list, virt);
+	iommu_pages_list_add(&list, other);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), -EEXIST);
+	iommu_unpreserve_pages(other);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), 0);
+	KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(virt_to_ioptdesc(other)),
+			-EINVAL);
+	iommu_unpreserve_pages_list(&list);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), 0);
+	iommu_unpreserve_pages_list(&list);
+
+	/* Nothing was handed over to this kernel. */
+	KUNIT_EXPECT_EQ(test, PTR_ERR(iommu_restore_pages(virt_to_phys(virt))),
+			-ENOENT);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(iommu_restore_pages(8)), -EINVAL);
+
+	iommu_put_pages_list(&list);
+}
+
+static struct kunit_case iommu_pages_cases[] = {
+	KUNIT_CASE(iommu_pages_alloc),
+	KUNIT_CASE(iommu_pages_gfp),
+	KUNIT_CASE(iommu_pages_lists),
+	KUNIT_CASE(iommu_pages_rcu),
+	KUNIT_CASE(iommu_pages_unmovable),
+	KUNIT_CASE(iommu_pages_contig),
+	KUNIT_CASE(iommu_pages_refcount),
+	KUNIT_CASE(iommu_pages_preserve),
+	{}
+};
+
+static struct kunit_suite iommu_pages_suite = {
+	.name = "iommu_pages",
+	.test_cases = iommu_pages_cases,
+};
+
+kunit_test_suite(iommu_pages_suite);
+
+MODULE_DESCRIPTION("KUnit tests of IOMMU page table memory");
+MODULE_LICENSE("GPL");

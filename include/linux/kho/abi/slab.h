@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_KHO_ABI_SLAB_H
+#define _LINUX_KHO_ABI_SLAB_H
+
+#include <linux/build_bug.h>
+#include <linux/types.h>
+
+#include <asm/page.h>
+
+/**
+ * DOC: Slab objects
+ *
+ * Objects of a slab are handed over with the whole slab, whose pages are
+ * preserved as %KHO_MEMDESC_SLAB. A record for each slab says where its objects
+ * lie and which of them are preserved. Nothing that the slab allocator keeps in
+ * the slab itself, or in its struct page, is part of the format.
+ *
+ * The subtree %KHO_SLAB_SUBTREE is a &struct kho_slab_root. It has the physical
+ * addresses of the first page of several chains. Every page of a chain is
+ * preserved as %KHO_MEMDESC_METADATA and is a &struct kho_slab_chunk with
+ * entries of the same size, of which those that begin with 0 are not in use.
+ * Chain i has the &struct kho_slab_record of slabs whose bitmap takes 1 << i
+ * words, or fewer. Chain %KHO_SLAB_COPIES has a &struct kho_slab_copy for every
+ * object which is not handed over where it was, but in another one that is.
+ */
+#define KHO_SLAB_SUBTREE	"slab"
+#define KHO_SLAB_VERSION	1
+
+/* A record fits a page if its bitmap has 256 words, for 16384 objects. */
+#define KHO_SLAB_RECORDS	9
+#define KHO_SLAB_MAX_OBJECTS	(64U << (KHO_SLAB_RECORDS - 1))
+#define KHO_SLAB_COPIES		9
+#define KHO_SLAB_CHAINS		10
+
+/**
+ * struct kho_slab_root - what the subtree is
+ * @version: %KHO_SLAB_VERSION
+ * @reserved: 0
+ * @chain: physical address of the first chunk of each chain, or 0
+ */
+struct kho_slab_root {
+	u32 version;
+	u32 reserved;
+	u64 chain[KHO_SLAB_CHAINS];
+};
+
+/**
+ * struct kho_slab_chunk - a page with entries
+ * @next: physical address of the next page of the chain, or 0
+ * @top: entries behind this one were never used
+ * @used: number of entries in use; not evaluated
+ * @free: for the writing kernel
+ * @reserved: 0
+ * @data: the entries
+ */
+struct kho_slab_chunk {
+	u64 next;
+	u16 top;
+	u16 used;
+	u16 free;
+	u16 reserved;
+	u64 data[];
+};
+
+/**
+ * enum kho_slab_class - which kmalloc() memory it is
+ * @KHO_SLAB_NORMAL: any other
+ * @KHO_SLAB_RECLAIM: __GFP_RECLAIMABLE
+ * @KHO_SLAB_CGROUP: __GFP_ACCOUNT
+ * @KHO_SLAB_DMA: __GFP_DMA
+ * @KHO_NR_SLAB_CLASSES: number of classes assigned so far
+ */
+enum kho_slab_class {
+	KHO_SLAB_NORMAL		= 0,
+	KHO_SLAB_RECLAIM	= 1,
+	KHO_SLAB_CGROUP		= 2,
+	KHO_SLAB_DMA		= 3,
+
+	KHO_NR_SLAB_CLASSES,
+};
+
+/**
+ * struct kho_slab_record - a slab of which objects are preserved
+ * @phys: physical address of the slab
+ * @size: distance of one object to the next
+ * @object_size: bytes of an object that belong to its user
+ * @objects: how many objects the slab has room for
+ * @nr: how many of them are preserved
+ * @left_pad: distance of the first object from the start of the slab
+ * @order: the slab is PAGE_SIZE << @order bytes
+ * @class: &enum kho_slab_class; its upper bits are for the reading kernel
+ * @bitmap: a bit for each object, set if it is preserved
+ */
+struct kho_slab_record {
+	u64 phys;
+	u32 size;
+	u32 object_size;
+	u16 objects;
+	u16 nr;
+	u16 left_pad;
+	u8 order;
+	u8 class;
+	u64 bitmap[];
+};
+
+/**
+ * struct kho_slab_copy - an object that was copied to another one
+ * @from: physical address of the object
+ * @to: physical address of the other one, which is preserved
+ * @size: how many bytes were copied
+ * @reserved: 0
+ */
+struct kho_slab_copy {
+	u64 from;
+	u64 to;
+	u32 size;
+	u32 reserved;
+};
+
+static_assert(sizeof(struct kho_slab_root) == 88);
+static_assert(sizeof(struct kho_slab_copy) == 24);
+static_assert(sizeof(struct kho_slab_chunk) == 16);
+static_assert(sizeof(struct kho_slab_record) == 24);
+static_assert(sizeof(struct kho_slab_chunk) + sizeof(struct kho_slab_record) +
+	      KHO_SLAB_MAX_OBJECTS / 8 <= PAGE_SIZE);
+
+#endif /* _LINUX_KHO_ABI_SLAB_H */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Typed kexec handover: restoring by memdesc type, whatever the type.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/export.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/mm.h>
+
+#include "../../mm/memdesc.h"
+#include "kexec_handover_internal.h"
+
+/**
+ * kho_restore_page_desc - restore memory by its memdesc type
+ * @phys: physical address of the memory, as it was preserved
+ * @desc: the type, made by one of the MEMDESC_TYPE_x() macros; a descriptor of
+ *	its own is attached to the memory
+ *
+ * The lowest level of restoring. What was recorded when the memory was
+ * preserved decides in which state it comes back; @desc must be of the same
+ * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes a
+ * folio or a block of pages, whichever @desc asks for.
+ *
+ * Context: Process context, any time after the page allocator is up.
+ * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
+ *	type or @phys is not aligned, %-ENOENT if nothing is preserved there,
+ *	%-ENOMEM if there was no memory for what the type needs beyond its
+ *	pages, %-EOPNOTSUPP if no memory of this type can be handed over.
+ */
+struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
+{
+	struct page *page;
+	struct ptdesc *pt;
+
+	switch (memdesc_type(desc)) {
+	case MEMDESC_FOLIO:
+		return kho_restore(phys, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO);
+	case MEMDESC_PAGES:
+		return kho_restore(phys, KHO_PAGES_TYPES, KHO_MEMDESC_BLOCK);
+	case MEMDESC_LARGE_KMALLOC:
+		return kho_restore(phys, BIT(KHO_MEMDESC_LARGE_KMALLOC),
+				   KHO_MEMDESC_LARGE_KMALLOC);
+	case MEMDESC_IOPTDESC:
+		if (!memdesc_ptr(desc))
+			return ERR_PTR(-EINVAL);
+		page = kho_restore(phys, BIT(KHO_MEMDESC_IOPTDESC),
+				   KHO_MEMDESC_IOPTDESC);
+		if (!IS_ERR(page))
+			memdesc_attach(page, compound_order(page),
+				       memdesc_ptr(desc), MEMDESC_IOPTDESC);
+		return page;
+	case MEMDESC_PTDESC:
+		pt = kho_ptdesc_restore_noprof(phys);
+		return IS_ERR(pt) ? ERR_CAST(pt) : ptdesc_page(pt);
+	default:
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+}
+EXPORT_SYMBOL_GPL(kho_restore_page_desc_noprof);

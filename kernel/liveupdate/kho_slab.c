@@ -1,0 +1,1447 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Typed kexec handover of slab objects and of large kmalloc memory.
+ *
+ * The slab of an object is preserved as a whole, with a record of how its
+ * objects lie and which of them are preserved: include/linux/kho/abi/slab.h.
+ * The first restore of an object makes the slab one of a cache of this kernel
+ * (slab_adopt() in mm/slub.c), if there is one for which the objects lie where
+ * it expects them. Preserved objects are allocated from then on, handed out or
+ * not, all others are free. Otherwise the objects are copied, and the slab goes
+ * back to the page allocator with the last of them.
+ *
+ * Objects guarded by kfence lie in memory that the next kernel may use early in
+ * its boot. They get another object that is preserved in their place, into which
+ * they are copied when nothing else runs any more.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
+#include <linux/export.h>
+#include <linux/io.h>
+#include <linux/kasan.h>
+#include <linux/kexec_handover.h>
+#include <linux/kfence.h>
+#include <linux/kho/abi/slab.h>
+#include <linux/kho_memdesc.h>
+#include <linux/kmemleak.h>
+#include <linux/kmsan-checks.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "../../mm/slab.h"
+#include "kexec_handover_internal.h"
+
+/* In the class of a record, while this kernel reads it. */
+#define KHO_SLAB_CLAIMED	0x40	/* the pages are kho_claim()ed */
+#define KHO_SLAB_ADOPTED	0x80	/* the pages are a slab of a cache */
+#define KHO_SLAB_CLASS		0x3f
+
+/* What this kernel hands over. */
+static struct {
+	struct mutex lock;	/* protects everything here, and the chunks */
+	struct kho_slab_root *root;
+	unsigned int nr_chunks;
+	struct list_head chunks[KHO_SLAB_CHAINS];	/* full ones last */
+	struct xarray slabs;		/* records by page frame number */
+	struct xarray copies;		/* by physical address of the object */
+	struct xarray large;		/* only if frees are checked */
+	struct kho_slab_record *last;
+} kho_slab_out = {
+	.lock = __MUTEX_INITIALIZER(kho_slab_out.lock),
+	.slabs = XARRAY_INIT(kho_slab_out.slabs, 0),
+	.copies = XARRAY_INIT(kho_slab_out.copies, 0),
+	.large = XARRAY_INIT(kho_slab_out.large, 0),
+};
+
+/*
+ * What the previous kernel has handed over. Restoring mostly asks for one
+ * object of a slab after the other: what that takes is kept at hand, and needs
+ * the spinlock only.
+ */
+static struct {
+	struct mutex mutex;		/* protects what the spinlock does not */
+	bool known;			/* root is read */
+	struct kho_slab_root root;	/* with the chunks still to be read */
+	unsigned long orders;		/* bit mask of those that slabs have */
+	struct xarray slabs;		/* records by page frame number */
+	struct xarray copies;		/* by physical address of the object */
+
+	spinlock_t lock;		/* protects bitmaps, counts and: */
+	struct {
+		struct kho_slab_record *rec;	/* adopted, or NULL */
+		struct kmem_cache *cache;	/* by this cache */
+		struct kmem_cache *want;	/* when asked for this one */
+		phys_addr_t start;		/* first object */
+		u32 bytes;
+		u32 size;
+		struct reciprocal_value reciprocal_size;
+	} last;
+} kho_slab_in = {
+	.mutex = __MUTEX_INITIALIZER(kho_slab_in.mutex),
+	.slabs = XARRAY_INIT(kho_slab_in.slabs, 0),
+	.copies = XARRAY_INIT(kho_slab_in.copies, 0),
+	.lock = __SPIN_LOCK_UNLOCKED(kho_slab_in.lock),
+};
+
+static int kho_slab_refuse(int err, const char *verb, phys_addr_t phys,
+			   const char *why)
+{
+	return kho_refuse(err, verb, phys, 0, KHO_MEMDESC_SLAB, why);
+}
+
+/* The same for a pointer that somebody has passed, whatever it is. */
+static int kho_slab_refuse_obj(int err, const char *verb, const void *obj,
+			       const char *why)
+{
+	const void *addr = kasan_reset_tag(obj);
+
+	return kho_slab_refuse(err, verb, virt_addr_valid(addr) ?
+			       virt_to_phys((void *)addr) : 0, why);
+}
+
+/* Records whose bitmaps have so many bits are in this chain. */
+static unsigned int kho_slab_chain(unsigned int objects)
+{
+	return order_base_2(BITS_TO_U64(objects));
+}
+
+static size_t kho_slab_entry_size(unsigned int chain)
+{
+	if (chain == KHO_SLAB_COPIES)
+		return sizeof(struct kho_slab_copy);
+	return sizeof(struct kho_slab_record) + (sizeof(u64) << chain);
+}
+
+static unsigned int kho_slab_max_entries(unsigned int chain)
+{
+	return (PAGE_SIZE - sizeof(struct kho_slab_chunk)) /
+	       kho_slab_entry_size(chain);
+}
+
+static void *kho_slab_entry(struct kho_slab_chunk *chunk, unsigned int chain,
+			    unsigned int i)
+{
+	return (void *)chunk->data + i * kho_slab_entry_size(chain);
+}
+
+static struct kho_slab_chunk *kho_slab_chunk_of(void *entry)
+{
+	return (void *)((unsigned long)entry & PAGE_MASK);
+}
+
+/* Chunks, and the list of them that the next kernel sees. */
+
+/* The link to the chunk which comes behind @pos in its list. */
+static u64 *kho_slab_link(struct list_head *pos, unsigned int chain)
+{
+	struct kho_slab_chunk *chunk;
+
+	if (pos == &kho_slab_out.chunks[chain])
+		return &kho_slab_out.root->chain[chain];
+	chunk = page_address(list_entry(pos, struct page, lru));
+	return &chunk->next;
+}
+
+static void kho_slab_link_chunk(struct kho_slab_chunk *chunk, unsigned int chain,
+				bool tail)
+{
+	struct list_head *head = &kho_slab_out.chunks[chain];
+	struct list_head *prev = tail ? head->prev : head;
+	u64 *link = kho_slab_link(prev, chain);
+
+	chunk->next = *link;
+	*link = virt_to_phys(chunk);
+	list_add(&virt_to_page(chunk)->lru, prev);
+}
+
+static void kho_slab_unlink_chunk(struct kho_slab_chunk *chunk,
+				  unsigned int chain)
+{
+	struct list_head *list = &virt_to_page(chunk)->lru;
+
+	*kho_slab_link(list->prev, chain) = chunk->next;
+	list_del(list);
+}
+
+static int kho_slab_new_root(void)
+{
+	struct kho_slab_root *root = kho_alloc_preserve(sizeof(*root));
+	int err;
+
+	if (IS_ERR(root))
+		return PTR_ERR(root);
+
+	root->version = KHO_SLAB_VERSION;
+	err = kho_add_subtree(KHO_SLAB_SUBTREE, root, sizeof(*root));
+	if (err) {
+		kho_unpreserve_free(root);
+		return err;
+	}
+
+	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++)
+		INIT_LIST_HEAD(&kho_slab_out.chunks[i]);
+	kho_slab_out.root = root;
+	return 0;
+}
+
+static void kho_slab_put_root(void)
+{
+	if (!kho_slab_out.root || kho_slab_out.nr_chunks)
+		return;
+
+	kho_remove_subtree(kho_slab_out.root);
+	kho_unpreserve_free(kho_slab_out.root);
+	kho_slab_out.root = NULL;
+}
+
+static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
+{
+	struct kho_slab_chunk *chunk;
+	int err;
+
+	if (!kho_slab_out.root) {
+		err = kho_slab_new_root();
+		if (err)
+			return ERR_PTR(err);
+	}
+
+	err = -ENOMEM;
+	chunk = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!chunk)
+		goto put_root;
+
+	err = kho_preserve_page_desc(virt_to_page(chunk), 0,
+				     KHO_MEMDESC_METADATA);
+	if (err)
+		goto free_chunk;
+
+	kho_slab_link_chunk(chunk, chain, false);
+	kho_slab_out.nr_chunks++;
+	return chunk;
+
+free_chunk:
+	free_page((unsigned long)chunk);
+put_root:
+	kho_slab_put_root();
+	return ERR_PTR(err);
+}
+
+static void *kho_slab_new_entry(unsigned int chain)
+{
+	struct kho_slab_chunk *chunk = NULL;
+	struct page *page = NULL;
+	u64 *entry;
+
+	if (kho_slab_out.root)
+		page = list_first_entry_or_null(&kho_slab_out.chunks[chain],
+						struct page, lru);
+	if (page)
+		chunk = page_address(page);
+	if (!chunk || chunk->used == kho_slab_max_entries(chain)) {
+		chunk = kho_slab_new_chunk(chain);
+		if (IS_ERR(chunk))
+			return chunk;
+	}
+
+	/* Those that are free are a list of indices, counted from 1. */
+	if (chunk->free) {
+		entry = kho_slab_entry(chunk, chain, chunk->free - 1);
+		chunk->free = entry[1];
+		memset(entry, 0, kho_slab_entry_size(chain));
+	} else {
+		entry = kho_slab_entry(chunk, chain, chunk->top++);
+	}
+
+	chunk->used++;
+	if (chunk->used == kho_slab_max_entries(chain)) {
+		kho_slab_unlink_chunk(chunk, chain);
+		kho_slab_link_chunk(chunk, chain, true);
+	}
+	return entry;
+}
+
+static void kho_slab_free_entry(void *entry, unsigned int chain)
+{
+	struct kho_slab_chunk *chunk = kho_slab_chunk_of(entry);
+	u64 *words = entry;
+
+	if (chunk->used == kho_slab_max_entries(chain)) {
+		kho_slab_unlink_chunk(chunk, chain);
+		kho_slab_link_chunk(chunk, chain, false);
+	}
+
+	words[0] = 0;
+	words[1] = chunk->free;
+	chunk->free = (entry - (void *)chunk->data) /
+		      kho_slab_entry_size(chain) + 1;
+	if (--chunk->used)
+		return;
+
+	kho_slab_unlink_chunk(chunk, chain);
+	kho_unpreserve_page_desc(virt_to_page(chunk), 0, KHO_MEMDESC_METADATA);
+	/* kho_slab_check_free() may have an entry of it. */
+	if (IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG))
+		synchronize_rcu();
+	free_page((unsigned long)chunk);
+	kho_slab_out.nr_chunks--;
+	kho_slab_put_root();
+}
+
+/* Preserving. */
+
+static unsigned int kho_slab_left_pad(struct kmem_cache *s)
+{
+	return kmem_cache_debug_flags(s, SLAB_RED_ZONE) ? s->red_left_pad : 0;
+}
+
+static enum kho_slab_class kho_slab_class(const struct kmem_cache *s)
+{
+	if (s->flags & SLAB_CACHE_DMA)
+		return KHO_SLAB_DMA;
+	if (s->flags & SLAB_ACCOUNT)
+		return KHO_SLAB_CGROUP;
+	if (s->flags & SLAB_RECLAIM_ACCOUNT)
+		return KHO_SLAB_RECLAIM;
+	return KHO_SLAB_NORMAL;
+}
+
+static struct kho_slab_record *kho_slab_find_record(const struct slab *slab)
+{
+	const phys_addr_t phys = virt_to_phys(slab_address(slab));
+
+	if (likely(kho_slab_out.last && kho_slab_out.last->phys == phys))
+		return kho_slab_out.last;
+	return xa_load(&kho_slab_out.slabs, PHYS_PFN(phys));
+}
+
+static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
+{
+	const phys_addr_t phys = virt_to_phys(slab_address(slab));
+	const unsigned int chain = kho_slab_chain(slab->objects);
+	struct kmem_cache *s = slab->slab_cache;
+	struct page *page = slab_page(slab);
+	struct kho_slab_record *rec;
+	int err;
+
+	if (chain >= KHO_SLAB_RECORDS || kho_slab_left_pad(s) > U16_MAX)
+		return ERR_PTR(kho_slab_refuse(-EOPNOTSUPP, "preserve", phys,
+					       "too many objects in the slab"));
+
+	rec = kho_slab_new_entry(chain);
+	if (IS_ERR(rec))
+		return rec;
+
+	err = kho_preserve_page_desc(page, slab_order(slab), KHO_MEMDESC_SLAB);
+	if (err)
+		goto free_entry;
+
+	err = xa_err(xa_store(&kho_slab_out.slabs, PHYS_PFN(phys), rec,
+			      GFP_KERNEL));
+	if (err)
+		goto unpreserve;
+
+	rec->size = s->size;
+	rec->object_size = s->object_size;
+	rec->objects = slab->objects;
+	rec->left_pad = kho_slab_left_pad(s);
+	rec->order = slab_order(slab);
+	rec->class = kho_slab_class(s);
+	rec->phys = phys;
+	return rec;
+
+unpreserve:
+	kho_unpreserve_page_desc(page, slab_order(slab), KHO_MEMDESC_SLAB);
+free_entry:
+	kho_slab_free_entry(rec, chain);
+	return ERR_PTR(err);
+}
+
+static void kho_slab_free_record(struct kho_slab_record *rec)
+{
+	if (kho_slab_out.last == rec)
+		kho_slab_out.last = NULL;
+	xa_erase(&kho_slab_out.slabs, PHYS_PFN(rec->phys));
+	kho_unpreserve_page_desc(phys_to_page(rec->phys), rec->order,
+				 KHO_MEMDESC_SLAB);
+	kho_slab_free_entry(rec, kho_slab_chain(rec->objects));
+}
+
+/* The number of the object of @slab that begins at @addr, or -1. */
+static int kho_slab_index(const struct slab *slab, const void *addr)
+{
+	const struct kmem_cache *s = slab->slab_cache;
+	unsigned int off, idx;
+
+	off = addr - slab_address(slab) -
+	      kho_slab_left_pad(slab->slab_cache);
+	idx = reciprocal_divide(off, s->reciprocal_size);
+	return idx < slab->objects && idx * s->size == off ? idx : -1;
+}
+
+/* Is it known that the object is not allocated? */
+static bool kho_slab_object_is_free(struct slab *slab, const void *obj)
+{
+	struct kmem_cache *s = slab->slab_cache;
+
+	/* KASAN says more about it than we do. */
+	if (!kasan_check_byte(obj))
+		return true;
+	return (IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) ||
+		kmem_cache_debug_flags(s, SLAB_DEBUG_FLAGS)) &&
+		slab_object_is_free(s, slab, kasan_reset_tag(obj));
+}
+
+static __always_inline int
+kho_slab_preserve_locked(struct slab *slab, unsigned int idx, const void *obj)
+{
+	struct kho_slab_record *rec;
+
+	rec = kho_slab_find_record(slab);
+	if (!rec) {
+		rec = kho_slab_new_record(slab);
+		if (IS_ERR(rec))
+			return PTR_ERR(rec);
+	}
+	kho_slab_out.last = rec;
+
+	if (unlikely(__test_and_set_bit(idx, (unsigned long *)rec->bitmap)))
+		return kho_slab_refuse_obj(-EEXIST, "preserve", obj,
+					   "already preserved");
+	rec->nr++;
+	return 0;
+}
+
+static int kho_slab_preserve_object(struct slab *slab, const void *obj)
+{
+	int idx = kho_slab_index(slab, kasan_reset_tag(obj));
+
+	if (unlikely(idx < 0))
+		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
+					   "not the start of an object");
+	if (unlikely(kho_slab_object_is_free(slab, obj)))
+		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
+					   "the object is free");
+
+	guard(mutex)(&kho_slab_out.lock);
+	return kho_slab_preserve_locked(slab, idx, obj);
+}
+
+/* False if it is preserved no longer, or was not. */
+static bool kho_slab_unpreserve_locked(struct slab *slab, unsigned int idx)
+{
+	struct kho_slab_record *rec = kho_slab_find_record(slab);
+
+	if (!rec || !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
+		return false;
+
+	kho_slab_out.last = rec;
+	if (!--rec->nr)
+		kho_slab_free_record(rec);
+	return true;
+}
+
+/* Objects guarded by kfence. */
+
+/* An object of the cache which is not guarded. */
+static void *kho_slab_alloc_unguarded(struct kmem_cache *s)
+{
+	void *guarded[16];
+	unsigned int nr;
+	void *obj;
+
+	/*
+	 * One allocation in a while is guarded. Those are held until there is
+	 * another, or they could be the same again.
+	 */
+	for (nr = 0; nr < ARRAY_SIZE(guarded); nr++) {
+		obj = kmem_cache_alloc(s, GFP_KERNEL);
+		if (!is_kfence_address(obj))
+			break;
+		guarded[nr] = obj;
+		obj = NULL;
+	}
+	while (nr)
+		kmem_cache_free(s, guarded[--nr]);
+	return obj;
+}
+
+static int kho_slab_preserve_guarded(struct kmem_cache *s, const void *obj)
+{
+	const phys_addr_t phys = virt_to_phys((void *)obj);
+	struct kho_slab_copy *copy;
+	int err, idx;
+	void *to;
+
+	if (!s || kfence_object_start(obj) != obj)
+		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
+					   "not the start of an object");
+
+	guard(mutex)(&kho_slab_out.lock);
+
+	if (xa_load(&kho_slab_out.copies, phys))
+		return kho_slab_refuse_obj(-EEXIST, "preserve", obj,
+					   "already preserved");
+
+	to = kho_slab_alloc_unguarded(s);
+	if (!to)
+		return -ENOMEM;
+	if (!s->ctor)
+		memset(to, 0, s->object_size);
+
+	copy = kho_slab_new_entry(KHO_SLAB_COPIES);
+	err = PTR_ERR_OR_ZERO(copy);
+	if (err)
+		goto free_object;
+
+	idx = kho_slab_index(virt_to_slab(to), kasan_reset_tag(to));
+	err = kho_slab_preserve_locked(virt_to_slab(to), idx, to);
+	if (err)
+		goto free_entry;
+
+	err = xa_err(xa_store(&kho_slab_out.copies, phys, copy, GFP_KERNEL));
+	if (err)
+		goto unpreserve;
+
+	/* Nothing points at it but a physical address. */
+	kmemleak_not_leak(to);
+	copy->to = virt_to_phys(to);
+	copy->size = kfence_ksize(obj);
+	copy->from = phys;
+	return 0;
+
+unpreserve:
+	kho_slab_unpreserve_locked(virt_to_slab(to), idx);
+free_entry:
+	kho_slab_free_entry(copy, KHO_SLAB_COPIES);
+free_object:
+	kmem_cache_free(s, to);
+	return err;
+}
+
+static bool kho_slab_unpreserve_guarded(const void *obj)
+{
+	struct kho_slab_copy *copy;
+	struct slab *slab;
+	void *to;
+
+	guard(mutex)(&kho_slab_out.lock);
+
+	copy = xa_erase(&kho_slab_out.copies, virt_to_phys((void *)obj));
+	if (!copy)
+		return false;
+
+	to = phys_to_virt(copy->to);
+	slab = virt_to_slab(to);
+	kho_slab_unpreserve_locked(slab, kho_slab_index(slab, to));
+	kho_slab_free_entry(copy, KHO_SLAB_COPIES);
+	kfree(to);
+	return true;
+}
+
+/**
+ * kho_late_handover - copy what cannot be preserved where it is
+ *
+ * Objects that kfence guards are written to by their users until now.
+ *
+ * Context: Directly before the kexec, on the only CPU that still runs.
+ */
+void kho_late_handover(void)
+{
+	struct kho_slab_chunk *chunk;
+	u64 next = 0;
+
+	if (kho_slab_out.root)
+		next = kho_slab_out.root->chain[KHO_SLAB_COPIES];
+
+	for (; next; next = chunk->next) {
+		chunk = phys_to_virt(next);
+		for (unsigned int i = 0; i < chunk->top; i++) {
+			struct kho_slab_copy *copy;
+
+			copy = kho_slab_entry(chunk, KHO_SLAB_COPIES, i);
+			if (copy->from)
+				memcpy(phys_to_virt(copy->to),
+				       phys_to_virt(copy->from), copy->size);
+		}
+	}
+}
+
+/* Large kmalloc memory, which needs no record except for checking. */
+
+static int kho_large_preserve(struct page *page)
+{
+	const unsigned int order = compound_order(page);
+	int err;
+
+	err = kho_preserve_page_desc(page, order, KHO_MEMDESC_LARGE_KMALLOC);
+	if (err || !IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG))
+		return err;
+
+	err = xa_err(xa_store(&kho_slab_out.large, page_to_pfn(page),
+			      xa_mk_value(order), GFP_KERNEL));
+	if (err)
+		kho_unpreserve_page_desc(page, order, KHO_MEMDESC_LARGE_KMALLOC);
+	return err;
+}
+
+static void kho_large_unpreserve(struct page *page)
+{
+	if (IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG))
+		xa_erase(&kho_slab_out.large, page_to_pfn(page));
+	kho_unpreserve_page_desc(page, compound_order(page),
+				 KHO_MEMDESC_LARGE_KMALLOC);
+}
+
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+static bool kho_slab_is_preserved(struct page *page, const void *addr)
+{
+	const struct slab *slab = page_slab(page);
+	struct kho_slab_record *rec;
+	phys_addr_t phys;
+	int idx;
+
+	if (!slab)
+		return xa_load(&kho_slab_out.large, page_to_pfn(page));
+	if (is_kfence_address(addr))
+		return xa_load(&kho_slab_out.copies, page_to_phys(page) +
+			       offset_in_page(addr));
+
+	phys = virt_to_phys(slab_address(slab));
+	rec = xa_load(&kho_slab_out.slabs, PHYS_PFN(phys));
+	idx = kho_slab_index(slab, addr);
+	/* Last, the address: the record may be one of another slab by now. */
+	return rec && idx >= 0 && idx < READ_ONCE(rec->objects) &&
+	       test_bit_acquire(idx, (unsigned long *)rec->bitmap) &&
+	       READ_ONCE(rec->phys) == phys;
+}
+
+/**
+ * kho_slab_check_free - complain if a preserved object is freed
+ * @obj: object of a slab or large kmalloc memory, about to be freed
+ *
+ * Context: Any.
+ */
+void kho_slab_check_free(const void *obj)
+{
+	const void *addr = kasan_reset_tag(obj);
+	phys_addr_t phys;
+
+	if (xa_empty(&kho_slab_out.slabs) && xa_empty(&kho_slab_out.large))
+		return;
+
+	guard(rcu)();
+	if (likely(!kho_slab_is_preserved(virt_to_page(addr), addr)))
+		return;
+	phys = virt_to_phys((void *)addr);
+	WARN(1, "KHO: object at %pa is freed, but was not unpreserved\n", &phys);
+}
+#endif
+
+/*
+ * Find what @obj lies in. Sets @slab, or for large kmalloc memory @page, unless
+ * it returns an error and sets @why.
+ */
+static int kho_slab_find(const struct kmem_cache *s, const void *obj,
+			 struct slab **slab, struct page **page,
+			 const char **why)
+{
+	const void *addr = kasan_reset_tag(obj);
+
+	*slab = NULL;
+	*why = "not an address of kmalloc memory";
+	if (unlikely(ZERO_OR_NULL_PTR(obj) || !virt_addr_valid(addr)))
+		return -EINVAL;
+
+	*page = virt_to_page(addr);
+	*slab = page_slab(*page);
+	if (unlikely(!*slab)) {
+		if (s || !PageLargeKmalloc(*page))
+			return -EINVAL;
+		*why = "not the start of large kmalloc memory";
+		return PageTail(*page) || !PAGE_ALIGNED(addr) ? -EINVAL : 0;
+	}
+
+	*why = "an object of another cache";
+	if (unlikely(s && (*slab)->slab_cache != s))
+		return -EINVAL;
+
+	s = (*slab)->slab_cache;
+	*why = "not an object in use";
+	if (unlikely(!s))
+		return -EINVAL;
+	*why = "an object that may be used by RCU readers after it was freed";
+	if (unlikely(s->flags & SLAB_TYPESAFE_BY_RCU))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
+{
+	struct slab *slab;
+	struct page *page;
+	const char *why;
+	int err;
+
+	if (unlikely(!kho_out.radix_tree.root))
+		return -EOPNOTSUPP;
+
+	err = kho_slab_find(s, obj, &slab, &page, &why);
+	if (unlikely(err))
+		return kho_slab_refuse_obj(err, "preserve", obj, why);
+	if (unlikely(kho_write_v4))
+		return kho_slab_refuse_obj(-EOPNOTSUPP, "preserve", obj,
+					   "not in this format");
+	if (!slab)
+		return kho_large_preserve(page);
+
+	if (unlikely(!s && slab->slab_cache->ctor))
+		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
+					   "an object with a constructor");
+	if (is_kfence_address(obj))
+		return kho_slab_preserve_guarded(slab->slab_cache, obj);
+	return kho_slab_preserve_object(slab, obj);
+}
+
+static void __kho_slab_unpreserve(const struct kmem_cache *s, const void *obj)
+{
+	struct slab *slab;
+	struct page *page;
+	const char *why;
+	int idx;
+
+	if (unlikely(!kho_out.radix_tree.root))
+		return;
+
+	if (kho_slab_find(s, obj, &slab, &page, &why))
+		goto refuse;
+	if (!slab) {
+		kho_large_unpreserve(page);
+		return;
+	}
+
+	why = "it is not preserved";
+	if (is_kfence_address(obj)) {
+		if (kho_slab_unpreserve_guarded(obj))
+			return;
+		goto refuse;
+	}
+
+	idx = kho_slab_index(slab, kasan_reset_tag(obj));
+	if (idx < 0) {
+		why = "not the start of an object";
+		goto refuse;
+	}
+
+	scoped_guard(mutex, &kho_slab_out.lock) {
+		if (kho_slab_unpreserve_locked(slab, idx))
+			return;
+	}
+refuse:
+	kho_slab_refuse_obj(-ENOENT, "unpreserve", obj, why);
+}
+
+/**
+ * kho_slab_preserve - preserve kmalloc memory
+ * @obj: from kmalloc(), of any size, or whatever else kfree() may be called for
+ *
+ * The next kernel gets it back as kmalloc() memory of the same kind (normal,
+ * reclaimable, DMA, accounted). It may be written to until the kexec; whoever
+ * frees it must call kho_slab_unpreserve() first.
+ *
+ * An object that kfence guards will be another one in the next kernel.
+ * Preserving one object of a slab keeps the memory of the whole slab from the
+ * next kernel until that restores an object of it.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
+ *	is not the start of an object, is known to be free, or comes from a cache
+ *	with a constructor; %-EOPNOTSUPP if its cache is %SLAB_TYPESAFE_BY_RCU.
+ */
+int kho_slab_preserve(const void *obj)
+{
+	return __kho_slab_preserve(NULL, obj);
+}
+EXPORT_SYMBOL_GPL(kho_slab_preserve);
+
+/**
+ * kho_slab_unpreserve - undo kho_slab_preserve()
+ * @obj: as it was preserved
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_slab_unpreserve(const void *obj)
+{
+	__kho_slab_unpreserve(NULL, obj);
+}
+EXPORT_SYMBOL_GPL(kho_slab_unpreserve);
+
+/**
+ * kho_kmem_cache_preserve - preserve an object of a slab cache
+ * @cache: the cache
+ * @obj: from kmem_cache_alloc(@cache), constructed if the cache does that
+ *
+ * The next kernel must have a cache of its own for such objects.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
+ *	is not the start of an object of @cache, or is known to be free;
+ *	%-EOPNOTSUPP if @cache is %SLAB_TYPESAFE_BY_RCU.
+ */
+int kho_kmem_cache_preserve(struct kmem_cache *cache, const void *obj)
+{
+	return __kho_slab_preserve(cache, obj);
+}
+EXPORT_SYMBOL_GPL(kho_kmem_cache_preserve);
+
+/**
+ * kho_kmem_cache_unpreserve - undo kho_kmem_cache_preserve()
+ * @cache: as it was preserved
+ * @obj: as it was preserved
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_kmem_cache_unpreserve(struct kmem_cache *cache, const void *obj)
+{
+	__kho_slab_unpreserve(cache, obj);
+}
+EXPORT_SYMBOL_GPL(kho_kmem_cache_unpreserve);
+
+/* Reading the records of the previous kernel. */
+
+/**
+ * kho_slab_bad_record - what is wrong with a record
+ * @rec: a record which is in use
+ * @chain: the chain that it is in
+ *
+ * Return: the reason, or NULL if the record makes sense.
+ */
+const char *kho_slab_bad_record(const struct kho_slab_record *rec,
+				unsigned int chain)
+{
+	const unsigned long *bitmap = (const unsigned long *)rec->bitmap;
+	const unsigned int bits = 64U << chain;
+	u64 objects;
+
+	if (rec->order > MAX_PAGE_ORDER ||
+	    !IS_ALIGNED(rec->phys, PAGE_SIZE << rec->order) ||
+	    !pfn_to_online_page(PHYS_PFN(rec->phys)))
+		return "no address of a slab";
+	if (!rec->size || !rec->object_size ||
+	    (u64)rec->left_pad + rec->object_size > rec->size)
+		return "impossible layout";
+	objects = (PAGE_SIZE << rec->order) / rec->size;
+	if (!rec->objects || rec->objects != objects || rec->objects > bits)
+		return "wrong number of objects";
+	if (find_next_bit(bitmap, bits, rec->objects) < bits)
+		return "preserved objects beyond the slab";
+	if (!rec->nr || rec->nr != bitmap_weight(bitmap, rec->objects))
+		return "wrong number of preserved objects";
+	if (rec->class >= KHO_NR_SLAB_CLASSES)
+		return "unknown class";
+	return NULL;
+}
+
+/* Enter the records of a chunk. -ENOMEM, and then none is, or 0. */
+static int kho_slab_read_records(struct kho_slab_chunk *chunk,
+				 unsigned int chain)
+{
+	struct kho_slab_record *rec;
+	unsigned int i, used = 0;
+	const char *why;
+	int err;
+
+	for (i = 0; i < chunk->top; i++) {
+		rec = kho_slab_entry(chunk, chain, i);
+		if (!rec->phys)
+			continue;
+
+		why = kho_slab_bad_record(rec, chain);
+		if (!why) {
+			err = xa_insert(&kho_slab_in.slabs, PHYS_PFN(rec->phys),
+					rec, GFP_KERNEL);
+			if (err == -ENOMEM)
+				goto erase;
+			if (err)
+				why = "a second record of the same slab";
+		}
+		if (why) {
+			kho_refuse(-EINVAL, "restore", rec->phys, rec->order,
+				   KHO_MEMDESC_SLAB, why);
+			rec->phys = 0;
+			continue;
+		}
+		kho_slab_in.orders |= BIT(rec->order);
+		used++;
+	}
+	chunk->used = used;
+	return 0;
+
+erase:
+	while (i--) {
+		rec = kho_slab_entry(chunk, chain, i);
+		if (rec->phys)
+			xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
+	}
+	return -ENOMEM;
+}
+
+/* The same for a chunk of copies. */
+static int kho_slab_read_copies(struct kho_slab_chunk *chunk)
+{
+	struct kho_slab_copy *copy;
+	unsigned int i, used = 0;
+	int err;
+
+	for (i = 0; i < chunk->top; i++) {
+		copy = kho_slab_entry(chunk, KHO_SLAB_COPIES, i);
+		if (!copy->from)
+			continue;
+
+		err = xa_insert(&kho_slab_in.copies, copy->from, copy,
+				GFP_KERNEL);
+		if (err == -ENOMEM)
+			goto erase;
+		if (err) {
+			kho_slab_refuse(-EINVAL, "restore", copy->from,
+					"a second copy of the same object");
+			copy->from = 0;
+			continue;
+		}
+		used++;
+	}
+	chunk->used = used;
+	return 0;
+
+erase:
+	while (i--) {
+		copy = kho_slab_entry(chunk, KHO_SLAB_COPIES, i);
+		if (copy->from)
+			xa_erase(&kho_slab_in.copies, copy->from);
+	}
+	return -ENOMEM;
+}
+
+/*
+ * Read the chunk at *@link and let *@link be the next one, or 0 if this one
+ * cannot be used. -ENOMEM, and then nothing has changed, or 0.
+ */
+static int kho_slab_read_chunk(u64 *link, unsigned int chain)
+{
+	struct kho_slab_chunk *chunk;
+	union kho_page_info info;
+	struct page *page;
+	int err;
+
+	page = kho_claim(*link, BIT(KHO_MEMDESC_METADATA), &info);
+	if (IS_ERR(page)) {
+		*link = 0;
+		return 0;
+	}
+
+	chunk = page_address(page);
+	if (info.order || chunk->top > kho_slab_max_entries(chain)) {
+		kho_refuse(-EINVAL, "restore", *link, info.order,
+			   KHO_MEMDESC_METADATA, "no list of slabs");
+		kho_unclaim(page);
+		*link = 0;
+		return 0;
+	}
+
+	if (chain == KHO_SLAB_COPIES)
+		err = kho_slab_read_copies(chunk);
+	else
+		err = kho_slab_read_records(chunk, chain);
+	if (err) {
+		kho_unclaim(page);
+		return err;
+	}
+
+	*link = chunk->next;
+	kho_init_claimed(page, KHO_MEMDESC_METADATA);
+	if (!chunk->used)
+		__free_page(page);
+	return 0;
+}
+
+static void kho_slab_read_root(void)
+{
+	struct kho_slab_root *root;
+	union kho_page_info info;
+	struct page *page;
+	phys_addr_t phys;
+	size_t size;
+
+	if (kho_retrieve_subtree(KHO_SLAB_SUBTREE, &phys, &size))
+		return;
+
+	page = kho_claim(phys, BIT(KHO_MEMDESC_FOLIO), &info);
+	if (IS_ERR(page))
+		return;
+
+	root = page_address(page);
+	if (size != sizeof(*root) || root->version != KHO_SLAB_VERSION) {
+		kho_refuse(-EINVAL, "restore", phys, info.order,
+			   KHO_MEMDESC_SLAB, "list of slabs of another version");
+		kho_unclaim(page);
+		return;
+	}
+
+	kho_slab_in.root = *root;
+	kho_init_claimed(page, KHO_MEMDESC_FOLIO);
+	folio_put(page_folio(page));
+}
+
+/* Have all records at hand. 0 or -ENOMEM; then it can be called again. */
+static int kho_slab_read(void)
+{
+	lockdep_assert_held(&kho_slab_in.mutex);
+
+	if (!kho_slab_in.known)
+		kho_slab_read_root();
+	kho_slab_in.known = true;
+
+	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++) {
+		while (kho_slab_in.root.chain[i]) {
+			int err;
+
+			err = kho_slab_read_chunk(&kho_slab_in.root.chain[i], i);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* The record of the slab that @phys lies in, or NULL. */
+static struct kho_slab_record *kho_slab_in_find(phys_addr_t phys)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+	struct kho_slab_record *rec;
+	unsigned int order;
+
+	for_each_set_bit(order, &kho_slab_in.orders, MAX_PAGE_ORDER + 1) {
+		rec = xa_load(&kho_slab_in.slabs, ALIGN_DOWN(pfn, 1UL << order));
+		if (rec && rec->order == order)
+			return rec;
+	}
+	return NULL;
+}
+
+/* Restoring. */
+
+static void kho_slab_in_free_entry(void *entry)
+{
+	struct kho_slab_chunk *chunk = kho_slab_chunk_of(entry);
+
+	lockdep_assert_held(&kho_slab_in.mutex);
+
+	if (!--chunk->used)
+		free_page((unsigned long)chunk);
+}
+
+/* All objects of the record are restored: forget it. */
+static void kho_slab_in_done(struct kho_slab_record *rec)
+{
+	scoped_guard(spinlock, &kho_slab_in.lock) {
+		if (kho_slab_in.last.rec == rec)
+			kho_slab_in.last.rec = NULL;
+	}
+	xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
+	kho_slab_in_free_entry(rec);
+}
+
+static noinline void kho_slab_in_last_object(struct kho_slab_record *rec)
+{
+	guard(mutex)(&kho_slab_in.mutex);
+	kho_slab_in_done(rec);
+}
+
+/*
+ * Take an object out of the record. The number of those left, or -ENOENT if
+ * somebody else has taken it.
+ */
+static int kho_slab_in_take(struct kho_slab_record *rec, unsigned int idx)
+{
+	guard(spinlock)(&kho_slab_in.lock);
+
+	if (!__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
+		return -ENOENT;
+	return --rec->nr;
+}
+
+static void kho_slab_in_remember(struct kho_slab_record *rec,
+				 struct kmem_cache *cache,
+				 struct kmem_cache *want)
+{
+	guard(spinlock)(&kho_slab_in.lock);
+
+	kho_slab_in.last.rec = rec;
+	kho_slab_in.last.cache = cache;
+	kho_slab_in.last.want = want;
+	kho_slab_in.last.start = rec->phys + rec->left_pad;
+	kho_slab_in.last.bytes = rec->objects * rec->size;
+	kho_slab_in.last.size = rec->size;
+	kho_slab_in.last.reciprocal_size = reciprocal_value(rec->size);
+}
+
+/* The cache that kmalloc() has for such objects, or NULL. */
+static struct kmem_cache *kho_kmalloc_cache(const struct kho_slab_record *rec)
+{
+	enum kmalloc_cache_type type = KMALLOC_NORMAL;
+	unsigned int index;
+
+	if (rec->object_size > KMALLOC_MAX_CACHE_SIZE)
+		return NULL;
+
+	switch (rec->class & KHO_SLAB_CLASS) {
+	case KHO_SLAB_RECLAIM:
+		type = KMALLOC_RECLAIM;
+		break;
+	case KHO_SLAB_CGROUP:
+		type = KMALLOC_CGROUP;
+		break;
+	case KHO_SLAB_DMA:
+		type = KMALLOC_DMA;
+		break;
+	}
+
+	if (rec->object_size <= 192)
+		index = kmalloc_size_index[size_index_elem(rec->object_size)];
+	else
+		index = fls(rec->object_size - 1);
+	return kmalloc_caches[type][index];
+}
+
+/* Room for a copy. It is not charged to a memory cgroup, unless @cache is. */
+static void *kho_slab_alloc_copy(struct kmem_cache *cache,
+				 const struct kho_slab_record *rec)
+{
+	gfp_t gfp = GFP_KERNEL;
+
+	if (cache)
+		return kmem_cache_alloc_noprof(cache, gfp);
+
+	switch (rec->class & KHO_SLAB_CLASS) {
+	case KHO_SLAB_RECLAIM:
+		gfp |= __GFP_RECLAIMABLE;
+		break;
+	case KHO_SLAB_DMA:
+		gfp |= __GFP_DMA;
+		break;
+	}
+	return kmalloc_noprof(rec->object_size, gfp);
+}
+
+/*
+ * Could the objects be those of the cache? Object sizes differ a little where
+ * one kernel has merged the cache with another, and the other has not.
+ */
+static bool kho_slab_object_fits(const struct kmem_cache *cache,
+				 const struct kho_slab_record *rec)
+{
+	unsigned int a = ALIGN(cache->object_size, cache->align);
+	unsigned int b = ALIGN(rec->object_size, cache->align);
+
+	return abs_diff(a, b) < sizeof(void *);
+}
+
+/* Have the pages of @rec, and make them a slab of @cache if that can be. */
+static int kho_slab_in_adopt(struct kho_slab_record *rec,
+			     struct kmem_cache *cache, bool in_place)
+{
+	union kho_page_info info;
+	struct page *page;
+	bool can;
+
+	if (rec->class & KHO_SLAB_ADOPTED)
+		return 0;
+
+	can = cache && slab_can_adopt(cache, pfn_to_nid(PHYS_PFN(rec->phys)),
+				      rec->size, rec->object_size,
+				      rec->left_pad);
+	if (!can && in_place)
+		return 0;
+
+	page = phys_to_page(rec->phys);
+	if (!(rec->class & KHO_SLAB_CLAIMED)) {
+		page = kho_claim(rec->phys, BIT(KHO_MEMDESC_SLAB), &info);
+		if (IS_ERR(page))
+			return PTR_ERR(page);
+		if (info.order != rec->order) {
+			kho_unclaim(page);
+			return kho_refuse(-EINVAL, "restore", rec->phys,
+					  info.order, KHO_MEMDESC_SLAB,
+					  "it has another order");
+		}
+		rec->class |= KHO_SLAB_CLAIMED;
+	}
+	if (can) {
+		kho_init_claimed(page, KHO_MEMDESC_SLAB);
+		slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
+		rec->class |= KHO_SLAB_ADOPTED;
+	}
+	return 0;
+}
+
+/* Restore object @idx of @rec to a new place. */
+static void *kho_slab_in_copy(struct kho_slab_record *rec, unsigned int idx,
+			      struct kmem_cache *want, void *old)
+{
+	struct page *page = phys_to_page(rec->phys);
+	struct kmem_cache *cache = NULL;
+	size_t size = rec->object_size;
+	void *new;
+	int left;
+
+	new = kho_slab_alloc_copy(want, rec);
+	if (!new)
+		return ERR_PTR(-ENOMEM);
+
+	left = kho_slab_in_take(rec, idx);
+	if (left < 0) {
+		kfree(new);
+		return ERR_PTR(left);
+	}
+
+	if (rec->class & KHO_SLAB_ADOPTED) {
+		cache = page_slab(page)->slab_cache;
+		old = slab_adopt_object(cache, old);
+		size = min(size, cache->object_size);
+	}
+	if (want && size < want->object_size && !want->ctor)
+		memset(new, 0, want->object_size);
+	memcpy(new, old, want ? min(size, want->object_size) : size);
+	kmsan_unpoison_memory(new, size);
+	if (cache)
+		kmem_cache_free(cache, old);
+
+	if (left)
+		return new;
+	if (!cache) {
+		kho_init_claimed(page, KHO_MEMDESC_SLAB);
+		free_page_desc(page);
+	}
+	kho_slab_in_done(rec);
+	return new;
+}
+
+static void *kho_large_restore(phys_addr_t phys)
+{
+	struct page *page;
+	size_t size;
+	void *obj;
+
+	page = kho_restore(phys, BIT(KHO_MEMDESC_LARGE_KMALLOC),
+			   KHO_MEMDESC_LARGE_KMALLOC);
+	if (IS_ERR(page))
+		return page;
+
+	/* What kmalloc() was asked for is not known: all of it may be used. */
+	size = page_size(page);
+	obj = kasan_kmalloc_large(page_address(page), size, GFP_KERNEL);
+	kmemleak_alloc(obj, size, 1, GFP_KERNEL);
+	kmsan_unpoison_memory(obj, size);
+	return obj;
+}
+
+static void *kho_slab_restore_locked(struct kmem_cache *want,
+				     phys_addr_t phys, bool in_place)
+{
+	struct kmem_cache *cache;
+	struct kho_slab_record *rec;
+	unsigned int off, idx;
+	const char *why;
+	int err, left;
+
+	rec = kho_slab_in_find(phys);
+	if (!rec && !want && PAGE_ALIGNED(phys))
+		return kho_large_restore(phys);
+	err = -ENOENT;
+	why = "nothing is preserved there";
+	if (!rec)
+		goto refuse;
+
+	err = -EINVAL;
+	why = "not the start of an object";
+	off = phys - rec->phys - rec->left_pad;
+	idx = off / rec->size;
+	if (idx >= rec->objects || idx * rec->size != off)
+		goto refuse;
+
+	err = -ENOENT;
+	why = "not preserved, or already restored";
+	if (!test_bit(idx, (unsigned long *)rec->bitmap))
+		goto refuse;
+
+	err = -EINVAL;
+	why = "an object of another cache";
+	if (want && !kho_slab_object_fits(want, rec))
+		goto refuse;
+
+	cache = want ?: kho_kmalloc_cache(rec);
+	err = kho_slab_in_adopt(rec, cache, in_place);
+	if (err)
+		return ERR_PTR(err);
+
+	if (rec->class & KHO_SLAB_ADOPTED &&
+	    page_slab(phys_to_page(rec->phys))->slab_cache == cache) {
+		kho_slab_in_remember(rec, cache, want);
+		left = kho_slab_in_take(rec, idx);
+		if (left < 0)
+			return ERR_PTR(left);
+		if (!left)
+			kho_slab_in_done(rec);
+		return slab_adopt_object(cache, phys_to_virt(phys));
+	}
+
+	err = -EOPNOTSUPP;
+	why = "it could only be copied";
+	if (in_place)
+		goto refuse;
+	return kho_slab_in_copy(rec, idx, want, phys_to_virt(phys));
+
+refuse:
+	return ERR_PTR(kho_slab_refuse(err, "restore", phys, why));
+}
+
+static noinline void *kho_slab_restore_slow(struct kmem_cache *want,
+					    phys_addr_t phys, bool in_place)
+{
+	struct kho_slab_copy *copy;
+	void *obj;
+	int err;
+
+	if (want && want->flags & SLAB_TYPESAFE_BY_RCU)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	guard(mutex)(&kho_slab_in.mutex);
+
+	err = kho_slab_read();
+	if (err)
+		return ERR_PTR(err);
+
+	copy = xa_load(&kho_slab_in.copies, phys);
+	if (!copy)
+		return kho_slab_restore_locked(want, phys, in_place);
+
+	if (in_place)
+		return ERR_PTR(kho_slab_refuse(-EOPNOTSUPP, "restore", phys,
+					       "it is a copy already"));
+	obj = kho_slab_restore_locked(want, copy->to, false);
+	if (!IS_ERR(obj)) {
+		xa_erase(&kho_slab_in.copies, phys);
+		kho_slab_in_free_entry(copy);
+	}
+	return obj;
+}
+
+static __always_inline void *__kho_slab_restore(struct kmem_cache *want,
+						phys_addr_t phys, bool in_place)
+{
+	struct kho_slab_record *rec;
+	struct kmem_cache *cache;
+	unsigned int idx, left;
+	u64 off;
+
+	spin_lock(&kho_slab_in.lock);
+	rec = kho_slab_in.last.rec;
+	off = phys - kho_slab_in.last.start;
+	if (unlikely(!rec || off >= kho_slab_in.last.bytes ||
+		     kho_slab_in.last.want != want))
+		goto slow;
+	idx = reciprocal_divide(off, kho_slab_in.last.reciprocal_size);
+	if (unlikely(idx * kho_slab_in.last.size != off ||
+		     !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap)))
+		goto slow;
+
+	cache = kho_slab_in.last.cache;
+	left = --rec->nr;
+	spin_unlock(&kho_slab_in.lock);
+	if (unlikely(!left))
+		kho_slab_in_last_object(rec);
+	return slab_adopt_object(cache, phys_to_virt(phys));
+
+slow:
+	spin_unlock(&kho_slab_in.lock);
+	return kho_slab_restore_slow(want, phys, in_place);
+}
+
+/**
+ * kho_slab_restore - restore kmalloc memory
+ * @phys: physical address of the memory in the previous kernel
+ *
+ * Free it with kfree(). All of the memory that kmalloc() had set aside for the
+ * size that it was asked for has come back and may be used.
+ *
+ * The memory is where it was, if the kmalloc() of this kernel has its objects of
+ * that size at the same distance. Where it has not, because debugging is enabled
+ * on one side only, say, it is a copy. Look at the returned address.
+ *
+ * Context: Process context, may sleep, any time after the slab allocator is up.
+ * Return: the memory, or ERR_PTR: %-EINVAL if @phys is not the start of an
+ *	object, or something else is preserved there, %-ENOENT if nothing is or it
+ *	was already restored, %-ENOMEM.
+ */
+void *kho_slab_restore_noprof(phys_addr_t phys)
+{
+	return __kho_slab_restore(NULL, phys, false);
+}
+EXPORT_SYMBOL_GPL(kho_slab_restore_noprof);
+
+/**
+ * kho_slab_restore_in_place - restore kmalloc memory where it was
+ * @phys: physical address of the memory in the previous kernel
+ *
+ * As kho_slab_restore(), for memory that a device knows by its address.
+ *
+ * Context: Process context, may sleep, any time after the slab allocator is up.
+ * Return: the memory, or ERR_PTR as kho_slab_restore(), or
+ *	ERR_PTR(-EOPNOTSUPP) if it could only be copied; kho_slab_restore() can
+ *	be called then.
+ */
+void *kho_slab_restore_in_place_noprof(phys_addr_t phys)
+{
+	return __kho_slab_restore(NULL, phys, true);
+}
+EXPORT_SYMBOL_GPL(kho_slab_restore_in_place_noprof);
+
+/**
+ * kho_kmem_cache_restore - restore an object of a slab cache
+ * @cache: the cache of this kernel for such objects; its name may be another
+ * @phys: physical address of the object in the previous kernel
+ *
+ * Free it with kmem_cache_free(@cache). It is where it was, if objects of @cache
+ * are laid out as they were in the previous kernel, otherwise a copy. Look at
+ * the returned address. The constructor is not called for it.
+ *
+ * Context: Process context, may sleep, any time after the slab allocator is up.
+ * Return: the object, or ERR_PTR: %-EINVAL if @phys is not the start of an
+ *	object, or the object has not the size of those of @cache, %-ENOENT if
+ *	nothing is preserved there or it was already restored, %-ENOMEM, or
+ *	%-EOPNOTSUPP if @cache is %SLAB_TYPESAFE_BY_RCU.
+ */
+void *kho_kmem_cache_restore_noprof(struct kmem_cache *cache, phys_addr_t phys)
+{
+	return __kho_slab_restore(cache, phys, false);
+}
+EXPORT_SYMBOL_GPL(kho_kmem_cache_restore_noprof);
+
+/**
+ * kho_kmem_cache_restore_in_place - restore an object where it was
+ * @cache: as for kho_kmem_cache_restore()
+ * @phys: physical address of the object in the previous kernel
+ *
+ * Context: Process context, may sleep, any time after the slab allocator is up.
+ * Return: the object, or ERR_PTR as kho_kmem_cache_restore(), or
+ *	ERR_PTR(-EOPNOTSUPP) if it could only be copied.
+ */
+void *kho_kmem_cache_restore_in_place_noprof(struct kmem_cache *cache,
+					     phys_addr_t phys)
+{
+	return __kho_slab_restore(cache, phys, true);
+}
+EXPORT_SYMBOL_GPL(kho_kmem_cache_restore_in_place_noprof);
