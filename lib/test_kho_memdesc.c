@@ -1005,7 +1005,7 @@ static void kmt_read_page(struct page *page, long *v)
 		v[KMT_F_MAPPING] -= (long)page;
 	v[KMT_F_PRIVATE] = page->private;
 	/* Its descriptor; that of another page it must not be. */
-	if (PageIoptable(page) && page_ioptdesc(page)->page == page)
+	if (PageIOPT(page) && page_ioptdesc(page)->page == page)
 		v[KMT_F_PRIVATE] = 0;
 #ifdef CONFIG_MEMCG
 	v[KMT_F_MEMCG] = page->memcg_data;

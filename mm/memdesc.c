@@ -388,9 +388,9 @@ memdesc_t page_memdesc(const struct page *page)
 		 * after it, and something else to the next owner. (Only if the
 		 * page came and went twice meanwhile could this be fooled.)
 		 */
-		smp_rmb();
+		smp_rmb(); /* pairs with the release in memdesc_attach() */
 		desc = READ_ONCE(head->private);
-		smp_rmb();
+		smp_rmb(); /* and with that in memdesc_free_frozen() */
 	} while (!desc || head_memdesc_type(head) != type ||
 		 READ_ONCE(head->private) != desc);
 

@@ -225,9 +225,10 @@ memdesc_free_frozen(struct page *page, unsigned int order,
 		    enum memdesc_type type)
 {
 	__memdesc_clear_type(page, type);
-	/* Pairs with the loads in page_memdesc(), like the release there. */
-	if (memdesc_table[type].own)
+	if (memdesc_table[type].own) {
+		/* Pairs with the loads in page_memdesc(), after the type. */
 		smp_store_release(&page->private, 0);
+	}
 	free_frozen_pages(page, order);
 }
 

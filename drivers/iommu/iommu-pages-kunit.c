@@ -83,7 +83,7 @@ static void iommu_pages_alloc(struct kunit *test)
 		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
 		KUNIT_EXPECT_EQ(test, iopt->order, order);
 		KUNIT_EXPECT_EQ(test, iopt->incoherent, 0);
-		KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+		KUNIT_EXPECT_TRUE(test, PageIOPT(page));
 		for (size_t off = 0; off < size; off += PAGE_SIZE) {
 			page = virt_to_page(virt + off);
 			KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
@@ -100,7 +100,7 @@ static void iommu_pages_alloc(struct kunit *test)
 		page = virt_to_page(virt);
 		memset(virt, 0xa5, size);
 		iommu_free_pages(virt);
-		KUNIT_EXPECT_FALSE(test, PageIoptable(page));
+		KUNIT_EXPECT_FALSE(test, PageIOPT(page));
 		expect_counters(test, before, 0);
 	}
 	iommu_free_pages(NULL);
@@ -183,7 +183,7 @@ static void iommu_pages_rcu(struct kunit *test)
 	iommu_free_pages_rcu(virt);
 	iommu_put_pages_list_rcu(&list);
 	mdelay(20);
-	KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+	KUNIT_EXPECT_TRUE(test, PageIOPT(page));
 	KUNIT_EXPECT_EQ(test, *virt, 0x5a);
 	expect_counters(test, before, 16);
 	rcu_read_unlock();
@@ -200,13 +200,15 @@ static void iommu_pages_unmovable(struct kunit *test)
 	for (unsigned int order = 0; order <= 2; order++) {
 		void *virt = get_pages(test, PAGE_SIZE << order);
 		struct page *page = virt_to_page(virt);
+		struct zone *zone = page_zone(page);
 		unsigned long step = 1;
+		bool unmovable;
 
-		if (zone_idx(page_zone(page)) != ZONE_MOVABLE)
-			KUNIT_EXPECT_TRUE(test,
-				page_is_unmovable(page_zone(page), page,
-						  PB_ISOLATE_MODE_MEM_OFFLINE,
-						  &step));
+		unmovable = page_is_unmovable(zone, page,
+					      PB_ISOLATE_MODE_MEM_OFFLINE,
+					      &step);
+		if (zone_idx(zone) != ZONE_MOVABLE)
+			KUNIT_EXPECT_TRUE(test, unmovable);
 		iommu_free_pages(virt);
 	}
 #else
@@ -253,7 +255,7 @@ static void iommu_pages_refcount(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
 	put_page(page);
 	put_page(page + 1);
-	KUNIT_EXPECT_TRUE(test, PageIoptable(page));
+	KUNIT_EXPECT_TRUE(test, PageIOPT(page));
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
 	iommu_free_pages(virt);
 }

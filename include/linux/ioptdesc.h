@@ -47,7 +47,7 @@ static inline struct ioptdesc *page_ioptdesc(const struct page *page)
 {
 	const struct page *head = compound_head(page);
 
-	VM_WARN_ON_ONCE_PAGE(!PageIoptable(head), head);
+	VM_WARN_ON_ONCE_PAGE(!PageIOPT(head), head);
 	return (struct ioptdesc *)head->private;
 }
 

@@ -278,12 +278,13 @@ static void typed_on_node(struct kunit *test, int nid)
 
 #define TEST_TYPED(name, ctype...)					\
 	do {								\
+		const struct type_param *p = &types[name];		\
 		ctype *desc = memdesc_alloc_node(GFP_TEST, order, nid,	\
 						 ctype);		\
 									\
 		KUNIT_ASSERT_NOT_NULL(test, desc);			\
-		check_pages(test, desc_page(desc, name), order,		\
-			    &types[name], true);			\
+		check_pages(test, desc_page(desc, p->type), order, p,	\
+			    true);					\
 		memdesc_free(desc);					\
 	} while (0)
 
