@@ -629,8 +629,7 @@ void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 		prep_compound_page(page, order);
 	if (order && type == KHO_MEMDESC_FOLIO)
 		folio_set_large_rmappable(page_folio(page));
-	/* This one comes with the descriptor, which the caller attaches. */
-	if (page_type && type != KHO_MEMDESC_IOPTDESC)
+	if (page_type && !kho_type_frozen(type))
 		page->page_type = page_type << 24;
 }
 
@@ -651,6 +650,12 @@ void kho_account_claimed(struct page *page, enum kho_memdesc type,
 	} else {
 		post_restore_hook(page, order);
 	}
+	/*
+	 * The hooks do not expect slabs. The type of IOMMU page tables comes
+	 * with the descriptor, which the caller attaches.
+	 */
+	if (kho_type_frozen(type) && type != KHO_MEMDESC_IOPTDESC)
+		page->page_type = kho_page_type(type) << 24;
 	if (type == KHO_MEMDESC_LARGE_KMALLOC)
 		mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B,
 				    PAGE_SIZE << order);
