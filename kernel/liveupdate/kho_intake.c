@@ -16,7 +16,7 @@
 #include <linux/libfdt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
-#include <linux/unaligned.h>
+#include <linux/string.h>
 
 #include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
@@ -316,18 +316,21 @@ static phys_addr_t __init kho_intake_preserved_end(struct kho_radix_tree *tree,
 static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
 					 const void *fdt, int node, u64 *phys)
 {
-	const u64 *val, *size;
 	phys_addr_t cur, end;
+	const void *prop;
+	u64 size;
 	int len;
 
-	val = fdt_getprop(fdt, node, KHO_SUB_TREE_PROP_NAME, &len);
-	if (!val || len != sizeof(*val))
+	/* Properties may lie at any address. */
+	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_PROP_NAME, &len);
+	if (!prop || len != sizeof(*phys))
 		return false;
-	*phys = get_unaligned(val);
-	size = fdt_getprop(fdt, node, KHO_SUB_TREE_SIZE_PROP_NAME, &len);
-	if (!size || len != sizeof(*size))
+	memcpy(phys, prop, sizeof(*phys));
+	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_SIZE_PROP_NAME, &len);
+	if (!prop || len != sizeof(size))
 		return false;
-	if (check_add_overflow(*phys, get_unaligned(size), &end))
+	memcpy(&size, prop, sizeof(size));
+	if (check_add_overflow(*phys, size, &end))
 		return false;
 
 	cur = *phys;
