@@ -1977,9 +1977,9 @@ static int kmt_run(char *line)
 	else
 		return -EINVAL;
 
-	/* other processes are noise */
+	/* A process that ends takes some 20 with it. Here it is hundreds. */
 	kmt_expect(&noise, "NR_PAGETABLE", "pages not accounted", 0,
-		   abs(kmt_pagetable_noise) > 16 ? kmt_pagetable_noise : 0);
+		   abs(kmt_pagetable_noise) > 96 ? kmt_pagetable_noise : 0);
 
 	before = kmt_mismatches() - before;
 	pr_info("%s: %lu checks, %lu mismatches, error %d\n", cmd, kmt_checks,
