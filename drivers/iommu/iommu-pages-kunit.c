@@ -6,6 +6,7 @@
 #include <kunit/test.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
+#include <linux/kexec_handover.h>
 #include <linux/kho_memdesc.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
@@ -263,17 +264,19 @@ static void iommu_pages_refcount(struct kunit *test)
 static void iommu_pages_preserve(struct kunit *test)
 {
 	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
-	void *virt = get_pages(test, PAGE_SIZE << 1);
-	void *other = get_pages(test, PAGE_SIZE);
-	struct ioptdesc *iopt = virt_to_ioptdesc(virt);
+	struct ioptdesc *iopt;
+	void *virt, *other;
 	struct folio *folio;
 	int local;
 
-	if (iommu_preserve_pages(virt) == -EOPNOTSUPP) {
-		iommu_free_pages(virt);
-		iommu_free_pages(other);
+	if (!kho_is_enabled())
 		kunit_skip(test, "needs kho=on");
-	}
+
+	virt = get_pages(test, PAGE_SIZE << 1);
+	other = get_pages(test, PAGE_SIZE);
+	iopt = virt_to_ioptdesc(virt);
+
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), 0);
 	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EEXIST);
 	KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(iopt), -EEXIST);
 	iommu_unpreserve_pages(virt);

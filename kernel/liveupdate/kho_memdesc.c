@@ -153,12 +153,13 @@ static __always_inline bool kho_type_frozen(enum kho_memdesc type)
 static __always_inline const char *
 kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 {
+	const unsigned int page_type = kho_page_type(type);
 	const unsigned long nr_pages = 1UL << order;
 
-	if (page_has_type(page) && page->page_type >> 24 != kho_page_type(type))
-		return "it has another page type";
 	if (PageTail(page))
 		return "it is inside of a compound page";
+	if (page_type ? page->page_type >> 24 != page_type : page_has_type(page))
+		return "it has another page type";
 	if (!page_ref_count(page) && !kho_type_frozen(type))
 		return "it is free, frozen or inside of a larger block";
 
@@ -200,18 +201,12 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 	case KHO_MEMDESC_PTDESC_KERNEL:
 	case KHO_MEMDESC_PTE:
 	case KHO_MEMDESC_PMD:
-		if (!PageTable(page))
-			return "it is no page table";
 		if (kho_ptdesc_type(page_ptdesc(page)) != type)
 			return "it is a page table in another state";
-		if (compound_order(page) != order)
-			return "it has another order";
-		return NULL;
+		fallthrough;
 	case KHO_MEMDESC_LARGE_KMALLOC:
 	case KHO_MEMDESC_SLAB:
 	case KHO_MEMDESC_IOPTDESC:
-		if (!page_has_type(page))
-			return "it has not the page type of that";
 		if (compound_order(page) != order)
 			return "it has another order";
 		return NULL;
@@ -605,9 +600,8 @@ void kho_unclaim(struct page *page)
  * @order: as it was preserved
  *
  * Sets what the allocation had set in the pages themselves; what else a slab is
- * made of is slab_adopt()'s. The boot left every
- * page of a preservation as __init_single_page() makes it, with a reference
- * count of one.
+ * made of is slab_adopt()'s. The boot left every page of a preservation as
+ * __init_single_page() makes it, with a reference count of one.
  *
  * kho_account_claimed() must follow, unless what the type needs beyond that
  * cannot be had: with the page type and the claim, which is the private field,
