@@ -11,6 +11,9 @@
 
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
+#ifdef HAVE_KHO_FOLIOS
+#include <linux/kho_memdesc.h>
+#endif
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -35,7 +38,10 @@ module_param(count, uint, 0);
 MODULE_PARM_DESC(count, "how many folios to preserve for the next kernel");
 static unsigned int order;
 module_param(order, uint, 0);
-MODULE_PARM_DESC(order, "their order; of order 0 every second page is taken");
+MODULE_PARM_DESC(order, "their order");
+static unsigned int step = 2;
+module_param(step, uint, 0);
+MODULE_PARM_DESC(step, "of order 0 every so manieth page is taken, a power of two");
 
 /*
  * Inline functions for page tables mention these two, which are not exported:
@@ -112,7 +118,29 @@ static void run_cache_many(unsigned int n)
 		kmem_cache_free(cache, many[i]);
 }
 
+#define BURST(name, alloc, free)					\
+static void run_##name(unsigned int n)					\
+{									\
+	for (unsigned int i = 0; i < n; i += 64) {			\
+		const unsigned int c = min(64U, n - i);			\
+		for (unsigned int j = 0; j < c; j++)			\
+			many[j] = alloc;				\
+		for (unsigned int j = 0; j < c; j++)			\
+			free(many[j]);					\
+	}								\
+}
+BURST(pt_64, pagetable_alloc(GFP_KERNEL, 0), pagetable_free)
+BURST(iommu_64, iommu_alloc_pages_sz(GFP_KERNEL, 4096), iommu_free_pages)
+DEFINE_RUN(iommu_3, iommu_free_pages(iommu_alloc_pages_sz(GFP_KERNEL, 32768)))
+DEFINE_RUN(pagetable_1, pagetable_free(pagetable_alloc(GFP_KERNEL, 1)))
+DEFINE_RUN(pagetable_acc, pagetable_free(pagetable_alloc(GFP_KERNEL_ACCOUNT, 0)))
+
 static struct row rows[] = {
+	{ "burst64,pagetable", run_pt_64 },
+	{ "burst64,iommu", run_iommu_64 },
+	{ "iommu(32768)", run_iommu_3 },
+	{ "pagetable(1)", run_pagetable_1 },
+	{ "pagetable_account", run_pagetable_acc },
 	{ "folio_alloc(0)/folio_put", run_folio_0 },
 	{ "folio_alloc(0)/folio_put,200_at_once", run_folio_0_many },
 	{ "folio_alloc(9)/folio_put", run_folio_9 },
@@ -282,6 +310,47 @@ static int measure_kho(struct folio **folios, unsigned int step,
 	return 0;
 }
 
+#ifdef HAVE_KHO_FOLIOS
+/* The batch form, which the stock kernel has not. */
+static int measure_batch(struct folio **folios, unsigned int step,
+			 unsigned int batches, unsigned int ops,
+			 const char *suffix)
+{
+	struct folio **some = vmalloc_array(ops, sizeof(*some));
+	u64 best = U64_MAX, sum = 0, start, ns;
+	int err = 0;
+
+	for (unsigned int b = 0; b < batches; b++) {
+		for (unsigned int i = 0; i < ops; i++)
+			some[i] = folios[(b * ops + i) * step];
+		start = ktime_get_raw_ns();
+		err |= kho_folios_preserve(some, ops);
+		ns = ktime_get_raw_ns() - start;
+		best = min(best, ns);
+		sum += ns;
+	}
+	for (unsigned int b = 0; b < batches; b++) {
+		for (unsigned int i = 0; i < ops; i++)
+			some[i] = folios[(b * ops + i) * step];
+		kho_folios_unpreserve(some, ops);
+	}
+	vfree(some);
+	if (err) {
+		pr_err("failed: kho_folios_preserve%s\n", suffix);
+		return -EIO;
+	}
+	report("kho_folios_preserve", suffix, best, sum, batches, ops);
+	return 0;
+}
+#else
+static int measure_batch(struct folio **folios, unsigned int step,
+			 unsigned int batches, unsigned int ops,
+			 const char *suffix)
+{
+	return 0;
+}
+#endif
+
 static int measure_handover(void)
 {
 	unsigned int n = SZ_1G / PAGE_SIZE;
@@ -292,9 +361,15 @@ static int measure_handover(void)
 	err = measure_kho(folios, 1, 100, OPS, "(0),neighbours");
 	if (!err)
 		err = measure_kho(folios, 2, 100, OPS, "(0),scattered");
+	if (!err)
+		err = measure_batch(folios, 1, 100, OPS, "(0),neighbours");
+	if (!err)
+		err = measure_batch(folios, 2, 100, OPS, "(0),scattered");
 	shuffle(folios, n);
 	if (!err)
 		err = measure_kho(folios, 1, 100, OPS, "(0),random_in_1G");
+	if (!err)
+		err = measure_batch(folios, 1, 100, OPS, "(0),random_in_1G");
 	free_folios(folios, n);
 	if (err)
 		return err;
@@ -311,35 +386,51 @@ static int measure_handover(void)
 	return err;
 }
 
-/* What the next kernel gets to know. */
+/*
+ * What the next kernel gets to know. Folios of order 0 lie @step pages apart in
+ * blocks of MAX_ORDER_NR_PAGES; others are a block each.
+ */
 struct manifest {
-	u32 count, order;
-	u64 phys[];
+	u32 count, order, step;
+	u64 block[];
 };
+
+static phys_addr_t phys_of(const struct manifest *m, unsigned int i)
+{
+	unsigned int page = i * m->step;
+
+	if (m->order)
+		return m->block[i];
+	return m->block[page / MAX_ORDER_NR_PAGES] +
+	       PFN_PHYS(page % MAX_ORDER_NR_PAGES);
+}
 
 static int preserve(void)
 {
-	const size_t size = struct_size_t(struct manifest, phys, count);
+	unsigned int blocks = order ? count : DIV_ROUND_UP(count * step,
+							   MAX_ORDER_NR_PAGES);
+	const size_t size = struct_size_t(struct manifest, block, blocks);
 	struct folio **folios, *folio;
 	struct manifest *m;
-	unsigned int n, step;
 	int err;
 
 	folio = folio_alloc(GFP_KERNEL, get_order(size));
 	m = folio_address(folio);
 	m->count = count;
 	m->order = order;
+	m->step = step;
 	err = kho_preserve_folio(folio);
 	if (!err)
 		err = kho_add_subtree(SUBTREE, m, size);
 
-	step = order ? 1 : 2;
-	n = round_up(count * step, MAX_ORDER_NR_PAGES);
-	folios = order ? alloc_large(count, order) : alloc_neighbours(n);
+	folios = order ? alloc_large(count, order) :
+			 alloc_neighbours(blocks * MAX_ORDER_NR_PAGES);
+	for (unsigned int i = 0; i < blocks; i++)
+		m->block[i] = PFN_PHYS(folio_pfn(folios[order ? i :
+						  i * MAX_ORDER_NR_PAGES]));
 	for (unsigned int i = 0; i < count; i++) {
-		folio = folios[i * step];
-		m->phys[i] = PFN_PHYS(folio_pfn(folio));
-		*(u64 *)folio_address(folio) = m->phys[i];
+		folio = folios[order ? i : i * step];
+		*(u64 *)folio_address(folio) = phys_of(m, i);
 		err |= kho_preserve_folio(folio);
 	}
 	vfree(folios);
@@ -352,45 +443,55 @@ static int preserve(void)
 static int restore(void)
 {
 	u64 best = U64_MAX, sum = 0, start, ns;
+	struct folio **folios, *folio;
 	unsigned int ops, i, bad = 0;
-	struct folio **folios;
 	struct manifest *m;
 	phys_addr_t phys;
 	char suffix[8];
 
 	if (kho_retrieve_subtree(SUBTREE, &phys, NULL))
 		return 0;
-	m = folio_address(kho_restore_folio(phys));
+	folio = kho_restore_folio(phys);
+	if (!folio)
+		return 0;	/* loaded before */
+	m = folio_address(folio);
 	folios = vmalloc_array(m->count, sizeof(*folios));
 	ops = m->order ? 32 : 64;
 
 	for (i = 0; i + ops <= m->count;) {
+		phys_addr_t at[64];
+
+		for (unsigned int op = 0; op < ops; op++)
+			at[op] = phys_of(m, i + op);
 		start = ktime_get_raw_ns();
 		for (unsigned int op = 0; op < ops; op++, i++)
-			folios[i] = kho_restore_folio(m->phys[i]);
+			folios[i] = kho_restore_folio(at[op]);
 		ns = ktime_get_raw_ns() - start;
 		best = min(best, ns);
 		sum += ns;
 	}
-	if (i) {
+	/* Once for each order is enough. */
+	if (i && m->step == 2) {
 		snprintf(suffix, sizeof(suffix), "(%u)", m->order);
-		report("kho_restore_folio", suffix, best, sum, i / ops, ops);
+		if (m->order || m->count == 4096)
+			report("kho_restore_folio", suffix, best, sum, i / ops,
+			       ops);
 	}
 	for (; i < m->count; i++)
-		folios[i] = kho_restore_folio(m->phys[i]);
+		folios[i] = kho_restore_folio(phys_of(m, i));
 
 	for (i = 0; i < m->count; i++) {
 		if (IS_ERR_OR_NULL(folios[i]) ||
 		    folio_order(folios[i]) != m->order ||
-		    *(u64 *)folio_address(folios[i]) != m->phys[i]) {
+		    *(u64 *)folio_address(folios[i]) != phys_of(m, i)) {
 			bad++;
 			continue;
 		}
 		folio_put(folios[i]);
 	}
 	vfree(folios);
-	pr_info("restored %u folios of order %u, %u bad\n", m->count, m->order,
-		bad);
+	pr_info("restored %u folios of order %u, %u apart, %u bad\n", m->count,
+		m->order, m->step, bad);
 	folio_put(virt_to_folio(m));
 	return bad ? -EIO : 0;
 }
@@ -411,6 +512,11 @@ static int __init kho_bench_init(void)
 	return err;
 }
 module_init(kho_bench_init);
+
+static void __exit kho_bench_exit(void)
+{
+}
+module_exit(kho_bench_exit);
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Instruction counts of memory allocation and kexec handover");
