@@ -75,9 +75,13 @@ static bool copies;
 module_param(copies, bool, 0644);
 MODULE_PARM_DESC(copies, "Slab objects may come back as copies");
 
+static unsigned int slabs;
+module_param(slabs, uint, 0644);
+MODULE_PARM_DESC(slabs, "Objects of slabs only, so many of them from kmalloc()");
+
 #define KMT_SUBTREE		"kho-memdesc-test"
 #define KMT_MAGIC		0x6b686f5f6d656d64ULL
-#define KMT_VERSION		1
+#define KMT_VERSION		2
 
 /* A physical address that no machine has memory at. */
 #define KMT_BAD_PHYS		BIT_ULL(51)
@@ -216,15 +220,16 @@ struct kmt_manifest {
 	u32 entry_size;
 	u32 generation;
 	u32 nr_entries;
-	struct kmt_entry entries[];
+	u64 ser[2];		/* struct kho_vmalloc: an array of entries */
 };
 
-static_assert(sizeof(struct kmt_manifest) == 24);
+static_assert(sizeof(struct kmt_manifest) == 40);
 
 static DEFINE_MUTEX(kmt_lock);	/* protects everything below */
 static LIST_HEAD(kmt_objects);
 static struct kmt_stats kmt_stats[KMT_NR_TYPES];
 static struct kmt_manifest *kmt_manifest;
+static struct kmt_entry *kmt_entries;
 static unsigned int kmt_generation;
 static bool kmt_restored;
 static unsigned long kmt_checks;
@@ -234,7 +239,7 @@ static long kmt_pagetable_noise;
 static struct kmem_cache *kmt_caches[2];
 static void *kmt_noise[KMT_MAX_NOISE];
 static unsigned int kmt_nr_noise;
-static unsigned long kmt_copied;
+static unsigned long kmt_copied, kmt_guarded, kmt_dma;
 
 static struct dentry *kmt_dir;
 
@@ -243,6 +248,15 @@ static bool kmt_is_slab(enum kmt_type type)
 {
 	return type == KMT_KMALLOC || type == KMT_KVMALLOC_SMALL ||
 	       type == KMT_KMEM_CACHE;
+}
+
+static unsigned int kmt_count(enum kmt_type type)
+{
+	if (slabs && type == KMT_KMALLOC)
+		return slabs;
+	if (slabs && !kmt_is_slab(type) && type != KMT_LARGE_KMALLOC)
+		return 0;
+	return kmt_types[type].count * scale;
 }
 
 static bool kmt_is_vmalloc(enum kmt_type type)
@@ -1187,6 +1201,30 @@ static void kmt_bad_list(const struct kmt_object *obj, phys_addr_t phys)
 		   iommu_pages_list_empty(&list));
 }
 
+/* The descriptors of a list that cannot be restored must not stay, either. */
+static void kmt_bad_list_leak(const struct kmt_object *obj, phys_addr_t phys)
+{
+	const unsigned int rounds = 16384;
+	long slab;
+
+	/* Its quarantine keeps them. */
+	if (IS_ENABLED(CONFIG_KASAN))
+		return;
+
+	slab = kmt_node_stat(NR_SLAB_UNRECLAIMABLE_B);
+	for (unsigned int i = 0; i < rounds; i++) {
+		kmt_bad_list(obj, phys);
+		cond_resched();
+	}
+	/* Slabs of descriptors wait for readers. */
+	rcu_barrier();
+	slab = kmt_node_stat(NR_SLAB_UNRECLAIMABLE_B) - slab;
+
+	/* other users of memory are noise */
+	kmt_expect(obj, "failed restores of a list", "leak", false, slab >
+		   PFN_DOWN(rounds * sizeof(struct ioptdesc)));
+}
+
 /*
  * Calls that have to fail, on memory that is there to be restored. The restore
  * that follows shows that they changed nothing.
@@ -1244,6 +1282,8 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 		kmt_expect_error(obj, "ioptdesc as pages", -EINVAL, -EINVAL,
 				 kho_pages_restore(phys, order));
 		kmt_bad_list(obj, phys);
+		if (!obj->index)
+			kmt_bad_list_leak(obj, phys);
 		if (order)
 			kmt_expect_error(obj, "tail of a table", -ENOENT,
 					 -EINVAL, iommu_restore_pages(inside));
@@ -1599,7 +1639,8 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 	bool bad_calls = !restored && (entry->index < 16 || !(entry->index % 8));
 	struct kmt_object *obj = kmt_new_object();
 	struct kmt_stats *stats = &kmt_stats[entry->type];
-	long nr, nr_iommu, tables;
+	long nr, nr_iommu, nr_secondary, tables;
+	long pages = 0;
 	void *addr;
 	int err;
 
@@ -1626,6 +1667,7 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 
 	nr = kmt_node_stat(NR_VMALLOC);
 	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES);
+	nr_secondary = kmt_node_stat(NR_SECONDARY_PAGETABLE);
 	tables = kmt_node_stat(NR_PAGETABLE);
 	/* The old entry points do not tell this error from others. */
 	if (restored)
@@ -1636,6 +1678,7 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 		addr = kmt_restore(obj, entry->phys);
 	*nr_vmalloc += kmt_node_stat(NR_VMALLOC) - nr;
 	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES) - nr_iommu;
+	nr_secondary = kmt_node_stat(NR_SECONDARY_PAGETABLE) - nr_secondary;
 	kmt_note_pagetables(obj, tables, 1);
 
 	if (!kmt_expect(obj, "restore", "error", 0, PTR_ERR_OR_ZERO(addr))) {
@@ -1648,15 +1691,19 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 	kmt_hold(obj);
 
 	/* No device is set up while this runs. */
-	kmt_expect(obj, "restore", "NR_IOMMU_PAGES",
-		   obj->type == KMT_IOPTDESC ? 1L << obj->order : 0, nr_iommu);
+	if (obj->type == KMT_IOPTDESC)
+		pages = 1L << obj->order;
+	kmt_expect(obj, "restore", "NR_IOMMU_PAGES", pages, nr_iommu);
+	kmt_expect(obj, "restore", "NR_SECONDARY_PAGETABLE", pages,
+		   nr_secondary);
 
 	if (kmt_is_vmalloc(obj->type)) {
 		*nr_vmalloc -= entry->vm_known ? entry->vm_pages :
 						 PFN_UP(obj->size);
 		kmt_check_vmalloc(obj, entry);
 	} else if (kmt_is_slab(obj->type) && (entry->guarded || copies)) {
-		kmt_copied += addr != phys_to_virt(entry->phys);
+		kmt_copied += kasan_reset_tag(addr) != phys_to_virt(entry->phys);
+		kmt_guarded += !!entry->guarded;
 	} else {
 		kmt_expect(obj, "restore", "address",
 			   (long)phys_to_virt(entry->phys),
@@ -1669,6 +1716,7 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 				 kmt_restore(obj, entry->phys));
 
 	if (kmt_is_slab(obj->type)) {
+		kmt_dma += !strcmp(page_zone(virt_to_page(addr))->name, "DMA");
 		kmt_add_noise(obj);
 	} else {
 		err = kmt_check_pages(obj);
@@ -1684,25 +1732,44 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 
 static bool kmt_manifest_valid(const struct kmt_manifest *manifest, size_t size)
 {
-	if (size < sizeof(*manifest) || manifest->magic != KMT_MAGIC ||
-	    manifest->version != KMT_VERSION ||
-	    manifest->entry_size != sizeof(struct kmt_entry) ||
-	    struct_size(manifest, entries, manifest->nr_entries) > size)
-		return false;
+	return size == sizeof(*manifest) && manifest->magic == KMT_MAGIC &&
+	       manifest->version == KMT_VERSION &&
+	       manifest->entry_size == sizeof(struct kmt_entry);
+}
 
-	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
-		u32 type = manifest->entries[i].type;
-
-		if (type >= KMT_NR_TYPES || !kmt_types[type].count)
+static bool kmt_entries_valid(const struct kmt_entry *entries, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		if (entries[i].type >= KMT_NR_TYPES ||
+		    !kmt_types[entries[i].type].count)
 			return false;
 	}
 	return true;
+}
+
+/* The entries of the manifest, for vfree(). */
+static struct kmt_entry *kmt_take_entries(const struct kmt_manifest *manifest)
+{
+	struct kmt_entry *entries;
+	struct kho_vmalloc ser;
+
+	memcpy(&ser, manifest->ser, sizeof(ser));
+	entries = kho_vmalloc_restore(&ser);
+	if (IS_ERR(entries))
+		return entries;
+	if (ser.total_pages * PAGE_SIZE >=
+	    array_size(manifest->nr_entries, sizeof(*entries)) &&
+	    kmt_entries_valid(entries, manifest->nr_entries))
+		return entries;
+	vfree(entries);
+	return ERR_PTR(-EINVAL);
 }
 
 static int kmt_cmd_restore(void)
 {
 	struct kmt_manifest *manifest;
 	struct kmt_object noise = { .type = KMT_VMALLOC };
+	struct kmt_entry *entries;
 	long nr_vmalloc = 0;
 	phys_addr_t phys;
 	void **restored;
@@ -1726,15 +1793,19 @@ static int kmt_cmd_restore(void)
 	/* From here on nothing can be done a second time. */
 	kmt_restored = true;
 	kmt_generation = manifest->generation;
+	entries = kmt_take_entries(manifest);
+	if (IS_ERR(entries)) {
+		pr_err("the entries of the manifest: %pe\n", entries);
+		return PTR_ERR(entries);
+	}
 
 	kmt_bad_addresses();
 	restored = kvcalloc(manifest->nr_entries, sizeof(*restored), GFP_KERNEL);
 	if (!restored)
 		return -ENOMEM;
-	kmt_on_all_cpus(manifest->entries, restored, manifest->nr_entries);
+	kmt_on_all_cpus(entries, restored, manifest->nr_entries);
 	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
-		err = kmt_restore_entry(&manifest->entries[i], restored[i],
-					&nr_vmalloc);
+		err = kmt_restore_entry(&entries[i], restored[i], &nr_vmalloc);
 		if (err)
 			return err;
 		cond_resched();
@@ -1748,25 +1819,64 @@ static int kmt_cmd_restore(void)
 	kmt_check_caches();
 	kmt_free_noise();
 	kmt_check_caches();
-	pr_info("%lu slab objects came back as copies\n", kmt_copied);
+	pr_info("%lu slab objects came back as copies, %lu for kfence, %lu of zone DMA\n",
+		kmt_copied, kmt_guarded, kmt_dma);
 
+	vfree(entries);
 	kho_restore_free(manifest);
 	return 0;
+}
+
+static void kmt_fill_entry(struct kmt_entry *entry,
+			   const struct kmt_object *obj)
+{
+	struct vm_struct *vm = kmt_vm_area(obj);
+
+	if (kmt_is_slab(obj->type))
+		entry->phys = virt_to_phys(obj->addr);
+	else
+		entry->phys = page_to_phys(kmt_page(obj, 0));
+	entry->guarded = is_kfence_address(obj->addr);
+	entry->size = obj->size;
+	entry->seed = obj->seed;
+	entry->type = obj->type;
+	entry->index = obj->index;
+	entry->order = obj->order;
+	memcpy(entry->ser, &obj->ser, sizeof(obj->ser));
+	if (vm) {
+		entry->vm_known = 1;
+		entry->vm_pages = vm->nr_pages;
+		entry->vm_order = kmt_vm_order(vm);
+		entry->vm_flags = vm->flags & (VM_ALLOC | VM_ALLOW_HUGE_VMAP);
+	}
+}
+
+static void kmt_unpublish(void)
+{
+	struct kho_vmalloc ser;
+
+	if (!kmt_manifest)
+		return;
+	memcpy(&ser, kmt_manifest->ser, sizeof(ser));
+	kho_remove_subtree(kmt_manifest);
+	kho_vmalloc_unpreserve(&ser);
+	vfree(kmt_entries);
+	kho_unpreserve_free(kmt_manifest);
+	kmt_manifest = NULL;
 }
 
 static int kmt_publish(void)
 {
 	struct kmt_manifest *manifest;
+	struct kho_vmalloc ser;
 	struct kmt_object *obj;
 	unsigned int nr = 0;
-	size_t size;
 	int err;
 
 	list_for_each_entry(obj, &kmt_objects, list)
 		nr += obj->preserved;
 
-	size = struct_size(manifest, entries, nr);
-	manifest = kho_alloc_preserve(size);
+	manifest = kho_alloc_preserve(sizeof(*manifest));
 	if (IS_ERR(manifest))
 		return PTR_ERR(manifest);
 
@@ -1776,42 +1886,35 @@ static int kmt_publish(void)
 	manifest->generation = kmt_generation + 1;
 	manifest->nr_entries = nr;
 
+	/* There can be more of them than fit any block of pages. */
+	err = -ENOMEM;
+	kmt_entries = vzalloc(array_size(nr, sizeof(*kmt_entries)));
+	if (!kmt_entries)
+		goto free_manifest;
 	nr = 0;
 	list_for_each_entry(obj, &kmt_objects, list) {
-		struct kmt_entry *entry = &manifest->entries[nr];
-		struct vm_struct *vm = kmt_vm_area(obj);
-
-		if (!obj->preserved)
-			continue;
-		nr++;
-
-		if (kmt_is_slab(obj->type))
-			entry->phys = virt_to_phys(obj->addr);
-		else
-			entry->phys = page_to_phys(kmt_page(obj, 0));
-		entry->guarded = is_kfence_address(obj->addr);
-		entry->size = obj->size;
-		entry->seed = obj->seed;
-		entry->type = obj->type;
-		entry->index = obj->index;
-		entry->order = obj->order;
-		memcpy(entry->ser, &obj->ser, sizeof(obj->ser));
-		if (vm) {
-			entry->vm_known = 1;
-			entry->vm_pages = vm->nr_pages;
-			entry->vm_order = kmt_vm_order(vm);
-			entry->vm_flags = vm->flags & (VM_ALLOC |
-						       VM_ALLOW_HUGE_VMAP);
-		}
+		if (obj->preserved)
+			kmt_fill_entry(&kmt_entries[nr++], obj);
 	}
 
-	err = kho_add_subtree(KMT_SUBTREE, manifest, size);
-	if (err) {
-		kho_unpreserve_free(manifest);
-		return err;
-	}
+	err = kho_vmalloc_preserve(kmt_entries, &ser);
+	if (err)
+		goto free_entries;
+	memcpy(manifest->ser, &ser, sizeof(ser));
+
+	err = kho_add_subtree(KMT_SUBTREE, manifest, sizeof(*manifest));
+	if (err)
+		goto unpreserve;
 	kmt_manifest = manifest;
 	return 0;
+
+unpreserve:
+	kho_vmalloc_unpreserve(&ser);
+free_entries:
+	vfree(kmt_entries);
+free_manifest:
+	kho_unpreserve_free(manifest);
+	return err;
 }
 
 static int kmt_preserve_new(enum kmt_type type, unsigned int index, u64 seed)
@@ -1862,12 +1965,12 @@ static int kmt_cmd_preserve(u64 seed)
 		return -EBUSY;
 
 	for (unsigned int type = 0; type < KMT_NR_TYPES; type++)
-		max = max(max, kmt_types[type].count * scale);
+		max = max(max, kmt_count(type));
 
 	/* By index first: neighbours in memory are of different types. */
 	for (unsigned int index = 0; index < max; index++) {
 		for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
-			if (index >= kmt_types[type].count * scale)
+			if (index >= kmt_count(type))
 				continue;
 			err = kmt_preserve_new(type, index, seed);
 			if (err)
@@ -1911,12 +2014,7 @@ static int kmt_cmd_free(void)
 	if (!objs)
 		max = 0;
 
-	if (kmt_manifest) {
-		kho_remove_subtree(kmt_manifest);
-		kho_unpreserve_free(kmt_manifest);
-		kmt_manifest = NULL;
-	}
-
+	kmt_unpublish();
 	list_for_each_entry_safe(obj, next, &kmt_objects, list) {
 		kmt_compare(obj, "memory to be freed");
 		cond_resched();
@@ -2026,7 +2124,7 @@ static int kmt_report_show(struct seq_file *m, void *unused)
 	for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
 		const struct kmt_stats *s = &kmt_stats[type];
 
-		if (!kmt_types[type].count)
+		if (!kmt_types[type].count || (!kmt_count(type) && !s->objects))
 			continue;
 		/* Where nothing was tested nothing has passed. */
 		seq_printf(m, "type=%s objects=%lu bytes=%lu preserved=%lu restored=%lu freed=%lu leaked=%lu verdict=%s\n",

@@ -10,6 +10,7 @@
 #include <linux/memdesc.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <net/page_pool/helpers.h>
 #include "memdesc.h"
 
 static_assert(NR_MEMDESC_TYPES <= 1 << MEMDESC_TYPE_BITS);
@@ -258,8 +259,14 @@ static void free_pages_of_type(struct page *page, enum memdesc_type type)
 	case MEMDESC_PTDESC:
 		pagetable_free(page_ptdesc(page));
 		return;
-	case MEMDESC_PAGES:
 	case MEMDESC_NETMEM:
+		/* Not yet or no more in a pool, it is bare pages. */
+		if (page_pool_page_is_pp(page)) {
+			page_pool_put_full_page(page->pp, page, false);
+			return;
+		}
+		break;
+	case MEMDESC_PAGES:
 	case NR_MEMDESC_TYPES:
 		break;
 	}
@@ -296,7 +303,8 @@ EXPORT_SYMBOL_GPL(__memdesc_free);
  * that is not compound does not record how large it is: give that back with
  * __free_pages(page, order), here only its first page would be freed.
  *
- * Context: Any context but NMI; not under a raw spinlock.
+ * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
+ * not with interrupts disabled.
  */
 void free_page_desc(struct page *page)
 {

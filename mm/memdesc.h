@@ -13,6 +13,8 @@
 #include "page_alloc.h"
 #include "slab.h"
 
+#define MEMDESC_CACHE_ORDERS	4
+
 /**
  * struct memdesc_info - What there is to know about a type
  * @name: for messages
@@ -23,6 +25,8 @@
  * @rmappable: large ones may be mapped by folio_add_*_rmap_*()
  * @own: the descriptor does not overlay struct page but comes from a cache; it
  *       begins like struct memdesc_own, and the type is frozen
+ * @cached: how many of each order a CPU may hold after they were freed, see
+ *          mm/memdesc_cache.c
  */
 struct memdesc_info {
 	const char *name;
@@ -31,6 +35,7 @@ struct memdesc_info {
 	bool frozen;
 	bool rmappable;
 	bool own;
+	unsigned char cached[MEMDESC_CACHE_ORDERS];
 };
 
 /* How every descriptor begins that is an allocation of its own. */
@@ -47,7 +52,13 @@ struct memdesc_own {
 MEMDESC_OWN_MATCH(struct ioptdesc);
 #undef MEMDESC_OWN_MATCH
 
-/* Here and not in memdesc.c, because only a visible initialiser folds. */
+/*
+ * Here and not in memdesc.c, because only a visible initialiser folds.
+ *
+ * Not here: struct zpdesc, whose page type comes and goes while the page stays
+ * allocated, and the pages of vmalloc(), which are bare ones that can be mapped.
+ * See Documentation/mm/memdesc.rst.
+ */
 static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 	[MEMDESC_PAGES] = {
 		.name		= "pages",
@@ -72,6 +83,7 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.name		= "ptdesc",
 		.size		= sizeof(struct ptdesc),
 		.page_type	= PGTY_table,
+		.cached		= { 64, 16, 8, 4 },
 	},
 	[MEMDESC_IOPTDESC] = {
 		.name		= "ioptdesc",
@@ -79,6 +91,7 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.page_type	= PGTY_ioptable,
 		.frozen		= true,
 		.own		= true,
+		.cached		= { 64, 16, 8, 4 },
 	},
 	/* page_pool puts its signature on the pages, and takes it off again. */
 	[MEMDESC_NETMEM] = {

@@ -74,12 +74,19 @@ struct ptdesc;
  * is not compound has no order of its own, there the caller's word counts.
  */
 
+/* For kho_preserve_page_descs(): the order is that of the compound page. */
+#define KHO_ORDER_OF_PAGE	(-1)
+
 #ifdef CONFIG_KEXEC_HANDOVER
 
 int kho_preserve_page_desc(struct page *page, unsigned int order,
 			   enum kho_memdesc type);
 void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 			      enum kho_memdesc type);
+int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
+			    enum kho_memdesc type);
+void kho_unpreserve_page_descs(struct page **pages, unsigned long nr, int order,
+			       enum kho_memdesc type);
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
 int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
 		       enum kho_memdesc type);
@@ -88,6 +95,10 @@ void kho_unhold_page_desc(phys_addr_t phys);
 int kho_folio_preserve(struct folio *folio);
 void kho_folio_unpreserve(struct folio *folio);
 struct folio *kho_folio_restore_noprof(phys_addr_t phys);
+int kho_folios_preserve(struct folio **folios, unsigned long nr);
+void kho_folios_unpreserve(struct folio **folios, unsigned long nr);
+int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
+			      struct folio **folios);
 
 int kho_pages_preserve(struct page *page, unsigned int order);
 void kho_pages_unpreserve(struct page *page, unsigned int order);
@@ -136,6 +147,16 @@ static inline void kho_unpreserve_page_desc(struct page *page,
 					    unsigned int order,
 					    enum kho_memdesc type) { }
 
+static inline int kho_preserve_page_descs(struct page **pages, unsigned long nr,
+					  int order, enum kho_memdesc type)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_unpreserve_page_descs(struct page **pages,
+					     unsigned long nr, int order,
+					     enum kho_memdesc type) { }
+
 static inline struct page *kho_restore_page_desc_noprof(phys_addr_t phys,
 							memdesc_t desc)
 {
@@ -160,6 +181,21 @@ static inline void kho_folio_unpreserve(struct folio *folio) { }
 static inline struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 {
 	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline int kho_folios_preserve(struct folio **folios, unsigned long nr)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_folios_unpreserve(struct folio **folios,
+					 unsigned long nr) { }
+
+static inline int kho_folios_restore_noprof(const phys_addr_t *phys,
+					    unsigned long nr,
+					    struct folio **folios)
+{
+	return -EOPNOTSUPP;
 }
 
 static inline int kho_pages_preserve(struct page *page, unsigned int order)
@@ -285,6 +321,8 @@ static inline int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys,
 	alloc_hooks(kho_restore_page_desc_noprof(__VA_ARGS__))
 #define kho_folio_restore(...) \
 	alloc_hooks(kho_folio_restore_noprof(__VA_ARGS__))
+#define kho_folios_restore(...) \
+	alloc_hooks(kho_folios_restore_noprof(__VA_ARGS__))
 #define kho_pages_restore(...) \
 	alloc_hooks(kho_pages_restore_noprof(__VA_ARGS__))
 #define kho_pages_exact_restore(...) \

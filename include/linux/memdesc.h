@@ -269,14 +269,54 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  *
  * Drops the caller's reference if the type has a refcount, the memory goes
  * with the last one. A frozen type is freed at once. The caller has undone
- * what it did after the allocation: accounting, constructors.
+ * what it did after the allocation: accounting, constructors. What a page pool
+ * handed out goes back to it.
  *
- * Context: Any context but NMI; not under a raw spinlock.
+ * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
+ * not with interrupts disabled.
  */
 #define memdesc_free(desc)						\
 	({								\
 		__auto_type __desc = (desc);				\
 		__memdesc_free(__desc, __memdesc_type_of_ptr(__desc));	\
 	})
+
+#ifdef CONFIG_MEMDESC_CACHE
+struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
+					    int nid);
+bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt);
+struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp, unsigned int order);
+bool memdesc_cache_put_ptdesc(struct ptdesc *pt);
+unsigned long memdesc_cache_drain(bool sync);
+unsigned long memdesc_cache_held(int nid);
+bool memdesc_cache_enable(bool on);
+#else
+static inline struct ioptdesc *
+memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order, int nid)
+{
+	return NULL;
+}
+
+static inline bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
+{
+	return false;
+}
+
+static inline struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp,
+						      unsigned int order)
+{
+	return NULL;
+}
+
+static inline bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
+{
+	return false;
+}
+
+static inline unsigned long memdesc_cache_drain(bool sync)
+{
+	return 0;
+}
+#endif
 
 #endif /* _LINUX_MEMDESC_H */

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Taking in the preserved memory map of the previous kernel, early in the boot.
+ * Checking the preserved memory map of the previous kernel, early in the boot.
  *
  * The map is data from another kernel. kho_intake_check() looks at all of it
  * before anybody else does, and takes out what cannot be true; from then on the
- * map can be walked without further checks. kho_intake() reserves the memory
- * and stamps it, so that the restore functions find it.
+ * map can be walked without further checks.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -18,7 +17,6 @@
 #include <linux/mm.h>
 #include <linux/string.h>
 
-#include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
 
 struct kho_intake {
@@ -29,6 +27,9 @@ struct kho_intake {
 	 * filled in from memblock when it is first asked for.
 	 */
 	struct kho_radix_tree busy;
+	/* The memory, all on one node, that was last looked up. */
+	unsigned long region_start;
+	unsigned long region_end;
 	unsigned long end_pfn;
 	unsigned long dropped;
 	bool v4;
@@ -92,10 +93,7 @@ static struct kho_radix_leaf *__init kho_busy_leaf(struct kho_intake *in,
 	return leaf;
 }
 
-/*
- * Mark [@pfn, @end) busy. -EEXIST if some of it was, and nothing has changed.
- * A range of several leaves is whole leaves, because it is aligned to its size.
- */
+/* Mark [@pfn, @end) busy. -EEXIST if some of it was, and nothing has changed. */
 static int __init kho_busy_claim(struct kho_intake *in, unsigned long pfn,
 				 unsigned long end)
 {
@@ -158,19 +156,95 @@ drop:
 	return -EINVAL;
 }
 
-static int __init kho_intake_check_leaf(struct kho_intake *in,
+static int __init kho_intake_check_keys(struct kho_intake *in,
 					struct kho_radix_leaf *leaf,
-					unsigned long key)
+					unsigned long start, unsigned long i,
+					unsigned long end)
 {
-	unsigned long i;
 	int err;
 
-	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
-		err = kho_intake_check_key(in, key | i);
+	for_each_set_bit_from(i, leaf->bitmap, end) {
+		err = kho_intake_check_key(in, start | i);
 		if (err == -ENOMEM)
 			return err;
 		if (err)
 			__clear_bit(i, leaf->bitmap);
+	}
+	return 0;
+}
+
+/*
+ * A leaf of order 0 keys is as many bits of the pages that they stand for: look
+ * at a word of them at a time, and closer only if something is wrong.
+ */
+static int __init kho_intake_check_leaf_0(struct kho_intake *in,
+					  struct kho_radix_leaf *leaf,
+					  unsigned long start, unsigned long pfn)
+{
+	struct kho_radix_leaf *busy = kho_busy_leaf(in, pfn);
+	int err;
+
+	if (IS_ERR(busy))
+		return PTR_ERR(busy);
+
+	for (unsigned long w = 0; w < BITS_TO_LONGS(KHO_LEAF_BITS); w++) {
+		if (likely(!(leaf->bitmap[w] & busy->bitmap[w]))) {
+			busy->bitmap[w] |= leaf->bitmap[w];
+			continue;
+		}
+		err = kho_intake_check_keys(in, leaf, start, w * BITS_PER_LONG,
+					    (w + 1) * BITS_PER_LONG);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Is [@pfn, @end) in one region of memory, and thus on one node? */
+static bool __init kho_intake_one_region(struct kho_intake *in,
+					 unsigned long pfn, unsigned long end)
+{
+	if ((pfn < in->region_start || pfn >= in->region_end) &&
+	    memblock_search_pfn_nid(pfn, &in->region_start,
+				    &in->region_end) == NUMA_NO_NODE) {
+		in->region_end = 0;
+		return false;
+	}
+	return end <= in->region_end;
+}
+
+static int __init kho_intake_check_leaf(struct kho_intake *in,
+					struct kho_radix_leaf *leaf,
+					unsigned long start)
+{
+	const unsigned long order_bits = start & (BIT(KHO_MEMDESC_SHIFT) - 1);
+	unsigned long i, end, pfn, nr;
+	unsigned int order, type;
+	int err;
+
+	/* Keys of a leaf differ in type and order only if these are nonsense. */
+	if (!order_bits)
+		return kho_intake_check_keys(in, leaf, start, 0, KHO_LEAF_BITS);
+	pfn = PHYS_PFN(kho_decode_key(start, &order, &type));
+	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC) ||
+	    order > MAX_PAGE_ORDER || pfn >= in->end_pfn)
+		return kho_intake_check_keys(in, leaf, start, 0, KHO_LEAF_BITS);
+
+	if (!order)
+		return kho_intake_check_leaf_0(in, leaf, start, pfn);
+
+	/* Neighbours at once, one by one only if something is wrong. */
+	for_each_set_bitrange(i, end, leaf->bitmap, KHO_LEAF_BITS) {
+		pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
+		nr = (end - i) << order;
+		err = -EEXIST;
+		if (pfn + nr <= in->end_pfn &&
+		    kho_intake_one_region(in, pfn, pfn + nr))
+			err = kho_busy_claim(in, pfn, pfn + nr);
+		if (err == -EEXIST)
+			err = kho_intake_check_keys(in, leaf, start, i, end);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -276,7 +350,6 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	err = kho_radix_init_tree(&in.busy, NULL);
 	if (err)
 		return err;
-
 	err = kho_intake_check_node_addr(&in, root);
 	if (!err)
 		err = kho_intake_check_node(&in, tree->root,
@@ -286,11 +359,10 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 					    KHO_TREE_MAX_DEPTH - 1, 0, true);
 	if (!err && !kho_intake_has_page(tree, fdt, v4))
 		err = -EINVAL;
-	kho_radix_destroy_tree(&in.busy);
-
 	if (in.dropped)
 		pr_err("preserved memory map: %lu entries left out\n",
 		       in.dropped);
+	kho_radix_destroy_tree(&in.busy);
 	return err;
 }
 
@@ -363,79 +435,4 @@ void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
 			return;
 		node = fdt_first_subnode(fdt, 0);
 	}
-}
-
-/*
- * With CONFIG_DEFERRED_STRUCT_PAGE_INIT, struct pages in higher memory regions
- * may not be initialized yet at the time KHO deserializes preserved memory.
- * KHO uses the struct page to store metadata and a later initialization would
- * overwrite it.
- * Ensure all the struct pages in the preservation are initialized.
- * kho_intake_key() marks the reservation as noinit to make sure they don't get
- * re-initialized later.
- */
-static struct page *__init kho_get_preserved_page(phys_addr_t phys,
-						  unsigned int order)
-{
-	unsigned long pfn = PHYS_PFN(phys);
-	int nid;
-
-	if (!IS_ENABLED(CONFIG_DEFERRED_STRUCT_PAGE_INIT))
-		return pfn_to_page(pfn);
-
-	nid = early_pfn_to_nid(pfn);
-	if (order && nid != early_pfn_to_nid(pfn + (1UL << order) - 1))
-		nid = NUMA_NO_NODE;
-	for (unsigned long i = 0; i < (1UL << order); i++)
-		init_deferred_page(pfn + i, nid != NUMA_NO_NODE ? nid :
-				   early_pfn_to_nid(pfn + i));
-
-	return pfn_to_page(pfn);
-}
-
-static int __init kho_intake_key(unsigned long key, void *data)
-{
-	union kho_page_info info = { .magic = KHO_PAGE_MAGIC };
-	unsigned int order, type;
-	struct page *page;
-	phys_addr_t phys;
-	u64 sz;
-	int err;
-
-	phys = kho_decode_key(key, &order, &type);
-
-	sz = 1UL << (order + PAGE_SHIFT);
-	page = kho_get_preserved_page(phys, order);
-
-	/* Reserve the memory preserved in KHO in memblock */
-	err = memblock_reserve(phys, sz);
-	if (!err)
-		err = memblock_reserved_mark_noinit(phys, sz);
-	if (err) {
-		pr_err("cannot reserve preserved memory at %pa, order %u: %pe\n",
-		       &phys, order, ERR_PTR(err));
-		return err;
-	}
-
-	info.order = order;
-	info.type = type;
-	page->private = info.page_private;
-	return 0;
-}
-
-/**
- * kho_intake - reserve and stamp all preserved memory
- * @tree: the preserved memory map, which kho_intake_check() has passed
- *
- * Context: Boot, directly before memblock hands memory to the page allocator.
- * Return: 0, or an error of memblock; then some of it is not reserved, and
- *	nothing may be restored.
- */
-int __init kho_intake(struct kho_radix_tree *tree)
-{
-	const struct kho_radix_walk_cb cb = {
-		.leaf = kho_intake_key,
-	};
-
-	return kho_radix_walk_tree(tree, &cb, NULL);
 }

@@ -7,7 +7,6 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
-#include <linux/cleanup.h>
 #include <linux/export.h>
 #include <linux/ioptdesc.h>
 #include <linux/kexec_handover.h>
@@ -18,10 +17,10 @@
 #include "../../mm/memdesc.h"
 #include "kexec_handover_internal.h"
 
-static void ioptdesc_unpreserve_locked(struct ioptdesc *iopt)
+static void ioptdesc_map_del(struct ioptdesc *iopt)
 {
-	kho_unpreserve_locked(page_to_pfn(iopt->page), iopt->order,
-			      KHO_MEMDESC_IOPTDESC);
+	kho_map_del(page_to_pfn(iopt->page), iopt->order,
+		    KHO_MEMDESC_IOPTDESC);
 }
 
 /**
@@ -67,7 +66,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve);
 int kho_ioptdesc_preserve_list(struct list_head *list)
 {
 	struct ioptdesc *iopt;
-	int err;
+	int err = 0;
 
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
 		err = kho_check_page(iopt->page, iopt->order,
@@ -76,18 +75,19 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 			return err;
 	}
 
-	guard(mutex)(&kho_out.radix_tree.lock);
+	kho_map_lock();
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
-		err = kho_preserve_locked(page_to_pfn(iopt->page), iopt->order,
-					  KHO_MEMDESC_IOPTDESC);
+		err = kho_map_add(page_to_pfn(iopt->page), iopt->order,
+				  KHO_MEMDESC_IOPTDESC);
 		if (err)
-			goto undo;
+			break;
 	}
-	return 0;
-
-undo:
-	list_for_each_entry_continue_reverse(iopt, list, iopt_freelist_elm)
-		ioptdesc_unpreserve_locked(iopt);
+	if (err) {
+		list_for_each_entry_continue_reverse(iopt, list,
+						     iopt_freelist_elm)
+			ioptdesc_map_del(iopt);
+	}
+	kho_map_unlock();
 	return err;
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_preserve_list);
@@ -105,9 +105,10 @@ void kho_ioptdesc_unpreserve_list(struct list_head *list)
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
 
-	guard(mutex)(&kho_out.radix_tree.lock);
+	kho_map_lock();
 	list_for_each_entry(iopt, list, iopt_freelist_elm)
-		ioptdesc_unpreserve_locked(iopt);
+		ioptdesc_map_del(iopt);
+	kho_map_unlock();
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve_list);
 

@@ -19,27 +19,85 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
+#include <linux/percpu-rwsem.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
 
 /*
- * One bit for each page that cannot be preserved, or not once more, keyed by
- * page frame number: those in preservations, and all in places from which
- * nothing can be handed over. The preserved memory map cannot tell whether a
- * page lies in some other preservation: it would have to be asked for every type
- * and order. This one stays in this kernel. Protected by the lock of the map.
+ * What KHO_LEAF_BITS pages are like whose first page frame number is a multiple
+ * of that. The preserved memory map cannot tell whether a page lies in some
+ * other preservation: it would have to be asked for every type and order. So
+ * there is a bit for each page that cannot be preserved, or not once more: those
+ * in preservations, and all in places from which nothing can be handed over.
+ * Windows stay in this kernel.
  */
-static struct kho_radix_tree kho_busy;
+struct kho_window {
+	spinlock_t lock;		/* protects all of it, and its leaves */
+	unsigned long nr_preserved;	/* pages */
+	unsigned long *busy;		/* KHO_LEAF_BITS bits */
+	/* The leaf of the map that was used last, and its keys' upper bits. */
+	struct kho_radix_leaf *leaf;
+	unsigned long leaf_prefix;
+};
+
+/* Indexed by page frame number; made when something is preserved there. */
+static struct kho_window **kho_windows;
+static unsigned long kho_nr_windows;
+
+/*
+ * Who changes bits of the map or of windows holds it for reading, so that
+ * several CPUs can. Nodes and windows without bits are freed under it.
+ */
+DEFINE_STATIC_PERCPU_RWSEM(kho_map_sem);
+/* Protects the making of nodes and windows. Inside of kho_map_sem. */
+static DEFINE_MUTEX(kho_nodes_lock);
 
 int kho_busy_init(void)
 {
-	return kho_radix_init_tree(&kho_busy, NULL);
+	/* What is added later cannot be handed over. */
+	kho_nr_windows = DIV_ROUND_UP(max_pfn, KHO_LEAF_BITS);
+	kho_windows = kvcalloc(kho_nr_windows, sizeof(*kho_windows), GFP_KERNEL);
+	return kho_windows ? 0 : -ENOMEM;
 }
+
+static void kho_free_window(unsigned long i)
+{
+	free_page((unsigned long)kho_windows[i]->busy);
+	kfree(kho_windows[i]);
+	kho_windows[i] = NULL;
+}
+
+/* Free windows and nodes of the map which have become empty. */
+static void kho_trim_work_fn(struct work_struct *work)
+{
+	guard(percpu_write)(&kho_map_sem);
+
+	for (unsigned long i = 0; i < kho_nr_windows; i++) {
+		if (!kho_windows[i])
+			continue;
+		kho_windows[i]->leaf_prefix = 0;
+		if (!kho_windows[i]->nr_preserved)
+			kho_free_window(i);
+		cond_resched();
+	}
+	kho_radix_trim(&kho_out.radix_tree);
+}
+
+static DECLARE_DELAYED_WORK(kho_trim_work, kho_trim_work_fn);
 
 void kho_busy_destroy(void)
 {
-	kho_radix_destroy_tree(&kho_busy);
+	cancel_delayed_work_sync(&kho_trim_work);
+	for (unsigned long i = 0; i < kho_nr_windows; i++) {
+		if (kho_windows[i])
+			kho_free_window(i);
+	}
+	kvfree(kho_windows);
+	kho_windows = NULL;
+	kho_nr_windows = 0;
 }
 
 static const char * const kho_memdesc_names[KHO_NR_MEMDESC] = {
@@ -120,26 +178,6 @@ kho_page_unsupported(struct page *page, unsigned int order)
 	if (unlikely(page_has_type(page)) && PageHuge(page))
 		return "hugetlb memory";
 	return NULL;
-}
-
-/* The page type that memory of @type has while it is allocated, 0 if none. */
-static __always_inline unsigned int kho_page_type(enum kho_memdesc type)
-{
-	switch (type) {
-	case KHO_MEMDESC_LARGE_KMALLOC:
-		return PGTY_large_kmalloc;
-	case KHO_MEMDESC_SLAB:
-		return PGTY_slab;
-	case KHO_MEMDESC_IOPTDESC:
-		return PGTY_ioptable;
-	case KHO_MEMDESC_PTDESC:
-	case KHO_MEMDESC_PTDESC_KERNEL:
-	case KHO_MEMDESC_PTE:
-	case KHO_MEMDESC_PMD:
-		return PGTY_table;
-	default:
-		return 0;
-	}
 }
 
 /* Types without a reference count. */
@@ -294,7 +332,7 @@ refuse:
  * @type: what it is said to be
  *
  * Where the memory is and whether it is preserved already is not looked at: see
- * kho_preserve_locked().
+ * kho_map_add().
  *
  * Context: Any.
  * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged.
@@ -304,25 +342,27 @@ int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
 	return __kho_check_page(page, order, type);
 }
 
-/* kho_radix_leaf(), without a call if the leaf is the one of the last time. */
-static __always_inline struct kho_radix_leaf *
-kho_leaf(struct kho_radix_tree *tree, unsigned long key, bool create)
+static noinline struct kho_window *kho_new_window(unsigned long pfn)
 {
-	if (likely(tree->last_leaf &&
-		   tree->last_prefix == key >> KHO_BITMAP_SIZE_LOG2))
-		return tree->last_leaf;
-	return kho_radix_leaf(tree, key, create);
-}
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+	struct kho_window *window;
 
-static noinline struct kho_radix_leaf *kho_busy_new_leaf(unsigned long pfn)
-{
-	struct kho_radix_leaf *leaf = kho_radix_leaf(&kho_busy, pfn, false);
+	if (i >= kho_nr_windows)
+		return ERR_PTR(-EOPNOTSUPP);
 
-	if (leaf)
-		return leaf;
-	leaf = kho_radix_leaf(&kho_busy, pfn, true);
-	if (IS_ERR(leaf))
-		return leaf;
+	guard(mutex)(&kho_nodes_lock);
+	if (kho_windows[i])
+		return kho_windows[i];
+
+	window = kzalloc_obj(*window);
+	if (!window)
+		return ERR_PTR(-ENOMEM);
+	window->busy = (unsigned long *)get_zeroed_page(GFP_KERNEL);
+	if (!window->busy) {
+		kfree(window);
+		return ERR_PTR(-ENOMEM);
+	}
+	spin_lock_init(&window->lock);
 
 	/*
 	 * What is scratch, CMA or hot-added does not change: asking once for
@@ -332,51 +372,93 @@ static noinline struct kho_radix_leaf *kho_busy_new_leaf(unsigned long pfn)
 	for (unsigned long off = 0; off < KHO_LEAF_BITS;
 	     off += pageblock_nr_pages) {
 		if (kho_place_unsupported(pfn + off, pageblock_order))
-			bitmap_set(leaf->bitmap, off, pageblock_nr_pages);
+			bitmap_set(window->busy, off, pageblock_nr_pages);
 	}
-	return leaf;
+
+	/* Pairs with READ_ONCE() in kho_get_window(), which has no lock. */
+	smp_store_release(&kho_windows[i], window);
+	return window;
 }
 
-/* The leaf of kho_busy for @pfn, or an error pointer. */
-static __always_inline struct kho_radix_leaf *kho_busy_leaf(unsigned long pfn)
+/* The window of @pfn, or an error pointer. */
+static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
 {
-	if (likely(kho_busy.last_leaf &&
-		   kho_busy.last_prefix == pfn >> KHO_BITMAP_SIZE_LOG2))
-		return kho_busy.last_leaf;
-	return kho_busy_new_leaf(pfn);
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+	struct kho_window *window;
+
+	if (likely(i < kho_nr_windows)) {
+		/* Pairs with smp_store_release() in kho_new_window(). */
+		window = READ_ONCE(kho_windows[i]);
+		if (likely(window))
+			return window;
+	}
+	return kho_new_window(pfn);
 }
 
-/* Is any page in [@pfn, @end) busy? Makes the leaves to mark them. */
-static int kho_busy_test(unsigned long pfn, unsigned long end)
+static noinline struct kho_radix_leaf *kho_new_leaf(unsigned long key)
 {
-	while (pfn < end) {
-		unsigned long start = pfn % KHO_LEAF_BITS;
-		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
-		struct kho_radix_leaf *leaf = kho_busy_leaf(pfn);
+	guard(mutex)(&kho_nodes_lock);
+	return kho_radix_leaf(&kho_out.radix_tree, key, true);
+}
 
-		if (IS_ERR(leaf))
-			return PTR_ERR(leaf);
-		if (find_next_bit(leaf->bitmap, stop, start) < stop)
-			return -EEXIST;
-		pfn += stop - start;
-	}
+/* Mark [@pfn, @end) busy. -EEXIST if some of it was, and nothing has changed. */
+static int kho_busy_mark(struct kho_window *window, unsigned long pfn,
+			 unsigned long end)
+{
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long stop = start + end - pfn;
+
+	guard(spinlock)(&window->lock);
+	if (find_next_bit(window->busy, stop, start) < stop)
+		return -EEXIST;
+	bitmap_set(window->busy, start, stop - start);
+	window->nr_preserved += stop - start;
 	return 0;
 }
 
-/* Mark or unmark [@pfn, @end), whose leaves exist. */
-static void kho_busy_mark(unsigned long pfn, unsigned long end, bool busy)
+/* Undo kho_busy_mark(). */
+static void kho_busy_unmark(struct kho_window *window, unsigned long pfn,
+			    unsigned long end)
 {
-	while (pfn < end) {
-		unsigned long start = pfn % KHO_LEAF_BITS;
-		unsigned long stop = min(start + end - pfn, KHO_LEAF_BITS);
-		struct kho_radix_leaf *leaf = kho_leaf(&kho_busy, pfn, false);
+	const unsigned long start = pfn % KHO_LEAF_BITS;
 
-		if (busy)
-			bitmap_set(leaf->bitmap, start, stop - start);
-		else
-			bitmap_clear(leaf->bitmap, start, stop - start);
-		pfn += stop - start;
+	guard(spinlock)(&window->lock);
+	bitmap_clear(window->busy, start, end - pfn);
+	window->nr_preserved -= end - pfn;
+	if (unlikely(!window->nr_preserved))
+		schedule_delayed_work(&kho_trim_work, HZ);
+}
+
+static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
+{
+	return min(end, ALIGN(pfn + 1, KHO_LEAF_BITS));
+}
+
+static void kho_busy_unmark_range(unsigned long pfn, unsigned long end)
+{
+	for (unsigned long stop; pfn < end; pfn = stop) {
+		stop = kho_window_end(pfn, end);
+		kho_busy_unmark(kho_windows[pfn / KHO_LEAF_BITS], pfn, stop);
 	}
+}
+
+static int kho_busy_mark_range(unsigned long start, unsigned long end)
+{
+	struct kho_window *window;
+	int err;
+
+	for (unsigned long pfn = start, stop; pfn < end; pfn = stop) {
+		stop = kho_window_end(pfn, end);
+		window = kho_get_window(pfn);
+		err = PTR_ERR_OR_ZERO(window);
+		if (!err)
+			err = kho_busy_mark(window, pfn, stop);
+		if (err) {
+			kho_busy_unmark_range(start, pfn);
+			return err;
+		}
+	}
+	return 0;
 }
 
 static unsigned long kho_key(unsigned long pfn, unsigned int order,
@@ -396,78 +478,205 @@ static noinline int kho_refuse_busy(unsigned long pfn, unsigned int order,
 			  why ?: "some of it is already preserved");
 }
 
+/*
+ * Lock the window and set its leaf to the one for @key. With @create it is made
+ * if there is none. Returns an error, and the window is not locked then.
+ */
+static __always_inline int kho_lock_window(struct kho_window *window,
+					   unsigned long key, bool create)
+{
+	struct kho_radix_leaf *leaf;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == key / KHO_LEAF_BITS))
+		return 0;
+
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	if (!leaf) {
+		spin_unlock(&window->lock);
+		leaf = create ? kho_new_leaf(key) : ERR_PTR(-ENOENT);
+		if (IS_ERR(leaf))
+			return PTR_ERR(leaf);
+		spin_lock(&window->lock);
+	}
+	window->leaf = leaf;
+	window->leaf_prefix = key / KHO_LEAF_BITS;
+	return 0;
+}
+
+/* A preservation which spans windows. */
+static noinline int kho_map_add_large(unsigned long pfn, unsigned int order,
+				      enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	struct kho_radix_leaf *leaf = kho_new_leaf(key);
+	int err;
+
+	if (IS_ERR(leaf))
+		return PTR_ERR(leaf);
+
+	err = kho_busy_mark_range(pfn, pfn + (1UL << order));
+	if (!err)
+		set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	return err;
+}
+
+/*
+ * All bits of an order 0 leaf are of one window, whose lock protects them as
+ * well. Leaves of larger orders are shared by windows.
+ */
+static __always_inline int kho_map_add_small(unsigned long pfn,
+					     unsigned int order,
+					     enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long stop = start + (1UL << order);
+	struct kho_window *window;
+	int err;
+
+	window = kho_get_window(pfn);
+	if (IS_ERR(window))
+		return PTR_ERR(window);
+	err = kho_lock_window(window, key, true);
+	if (err)
+		return err;
+
+	err = -EEXIST;
+	if (!order) {
+		if (unlikely(__test_and_set_bit(start, window->busy)))
+			goto unlock;
+		__set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
+	} else {
+		if (find_next_bit(window->busy, stop, start) < stop)
+			goto unlock;
+		bitmap_set(window->busy, start, stop - start);
+		set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
+	}
+	window->nr_preserved += stop - start;
+	err = 0;
+unlock:
+	spin_unlock(&window->lock);
+	return err;
+}
+
+static __always_inline int __kho_map_add(unsigned long pfn, unsigned int order,
+					 enum kho_memdesc type)
+{
+	int err;
+
+	if (!order)
+		err = kho_map_add_small(pfn, 0, type);
+	else if (order <= KHO_BITMAP_SIZE_LOG2)
+		err = kho_map_add_small(pfn, order, type);
+	else
+		err = kho_map_add_large(pfn, order, type);
+	if (likely(!err) || err == -ENOMEM)
+		return err;
+	return kho_refuse_busy(pfn, order, type);
+}
+
+static __always_inline bool kho_map_del_small(unsigned long pfn,
+					      unsigned int order,
+					      enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	const unsigned long bit = key % KHO_LEAF_BITS;
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	struct kho_window *window;
+	bool found;
+
+	if (unlikely(pfn / KHO_LEAF_BITS >= kho_nr_windows))
+		return false;
+	/* Pairs with smp_store_release() in kho_new_window(). */
+	window = READ_ONCE(kho_windows[pfn / KHO_LEAF_BITS]);
+	if (unlikely(!window || kho_lock_window(window, key, false)))
+		return false;
+
+	if (!order) {
+		found = __test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(found))
+			__clear_bit(start, window->busy);
+	} else {
+		found = test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(found))
+			bitmap_clear(window->busy, start, 1UL << order);
+	}
+	if (likely(found))
+		window->nr_preserved -= 1UL << order;
+	if (unlikely(!window->nr_preserved))
+		schedule_delayed_work(&kho_trim_work, HZ);
+	spin_unlock(&window->lock);
+	return found;
+}
+
+static noinline bool kho_map_del_large(unsigned long pfn, unsigned int order,
+				       enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	struct kho_radix_leaf *leaf;
+
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	if (!leaf || !test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+		return false;
+	kho_busy_unmark_range(pfn, pfn + (1UL << order));
+	return true;
+}
+
+static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
+					  enum kho_memdesc type)
+{
+	bool found;
+
+	if (!order)
+		found = kho_map_del_small(pfn, 0, type);
+	else if (order <= KHO_BITMAP_SIZE_LOG2)
+		found = kho_map_del_small(pfn, order, type);
+	else
+		found = kho_map_del_large(pfn, order, type);
+	if (unlikely(!found))
+		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
+			   "it is not preserved as that");
+}
+
 /**
- * kho_preserve_locked - enter memory that was checked into the map
+ * kho_map_add - enter memory that was checked into the map
  * @pfn: page frame number of the first page
  * @order: its order
  * @type: what it is
  *
- * Context: Process context, may sleep. The lock of the map is held.
+ * Context: Process context, may sleep. Between kho_map_lock() and
+ *	kho_map_unlock(), which do not exclude other users.
  * Return: 0, %-EEXIST, %-EOPNOTSUPP if it is in a place from which nothing can
  *	be handed over, or %-ENOMEM.
  */
-int kho_preserve_locked(unsigned long pfn, unsigned int order,
-			enum kho_memdesc type)
+int kho_map_add(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 {
-	const unsigned long key = kho_key(pfn, order, type);
-	struct kho_radix_tree *tree = &kho_out.radix_tree;
-	const unsigned long end = pfn + (1UL << order);
-	struct kho_radix_leaf *leaf, *busy;
-	int err;
-
-	lockdep_assert_held(&tree->lock);
-
-	if (!order) {
-		busy = kho_busy_leaf(pfn);
-		if (IS_ERR(busy))
-			return PTR_ERR(busy);
-		if (unlikely(test_bit(pfn % KHO_LEAF_BITS, busy->bitmap)))
-			return kho_refuse_busy(pfn, order, type);
-	} else {
-		err = kho_busy_test(pfn, end);
-		if (err == -EEXIST)
-			return kho_refuse_busy(pfn, order, type);
-		if (err)
-			return err;
-	}
-
-	leaf = kho_leaf(tree, key, true);
-	if (IS_ERR(leaf))
-		return PTR_ERR(leaf);
-
-	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
-	if (!order)
-		__set_bit(pfn % KHO_LEAF_BITS, busy->bitmap);
-	else
-		kho_busy_mark(pfn, end, true);
-	return 0;
+	return __kho_map_add(pfn, order, type);
 }
 
 /**
- * kho_unpreserve_locked - undo kho_preserve_locked()
- * @pfn: as it was preserved
- * @order: as it was preserved
- * @type: as it was preserved
+ * kho_map_del - undo kho_map_add()
+ * @pfn: as it was added
+ * @order: as it was added
+ * @type: as it was added
  *
- * Context: Process context. The lock of the map is held.
+ * Context: As kho_map_add(), but does not allocate.
  */
-void kho_unpreserve_locked(unsigned long pfn, unsigned int order,
-			   enum kho_memdesc type)
+void kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 {
-	const unsigned long key = kho_key(pfn, order, type);
-	struct kho_radix_tree *tree = &kho_out.radix_tree;
-	struct kho_radix_leaf *leaf;
+	__kho_map_del(pfn, order, type);
+}
 
-	lockdep_assert_held(&tree->lock);
+/* Begin to change the map. Must not be nested. */
+void kho_map_lock(void)
+{
+	percpu_down_read(&kho_map_sem);
+}
 
-	leaf = kho_leaf(tree, key, false);
-	if (IS_ERR_OR_NULL(leaf) ||
-	    !__test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap)) {
-		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
-			   "it is not preserved as that");
-		return;
-	}
-	kho_busy_mark(pfn, pfn + (1UL << order), false);
+void kho_map_unlock(void)
+{
+	percpu_up_read(&kho_map_sem);
 }
 
 /**
@@ -497,10 +706,130 @@ int kho_preserve_page_desc(struct page *page, unsigned int order,
 	if (err)
 		return err;
 
-	guard(mutex)(&kho_out.radix_tree.lock);
-	return kho_preserve_locked(page_to_pfn(page), order, type);
+	guard(percpu_read)(&kho_map_sem);
+	return __kho_map_add(page_to_pfn(page), order, type);
 }
 EXPORT_SYMBOL_GPL(kho_preserve_page_desc);
+
+/* How long a window is locked at most. */
+#define KHO_RUN_MAX	256
+
+/*
+ * Preserve order 0 memory as long as it is in one window and nothing is wrong.
+ * Returns how many were preserved, which can be none.
+ */
+static __always_inline unsigned long
+kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
+{
+	const unsigned long pfn = page_to_pfn(pages[0]);
+	const unsigned long base = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
+	struct kho_window *window = kho_get_window(pfn);
+	unsigned long i, off;
+
+	if (IS_ERR(window) || kho_lock_window(window, kho_key(pfn, 0, type), true))
+		return 0;
+
+	nr = min(nr, KHO_RUN_MAX);
+	for (i = 0; i < nr; i++) {
+		off = page_to_pfn(pages[i]) - base;
+		if (off >= KHO_LEAF_BITS ||
+		    kho_page_unsupported(pages[i], 0) ||
+		    kho_page_mismatch(pages[i], 0, type) ||
+		    __test_and_set_bit(off, window->busy))
+			break;
+		__set_bit(off, window->leaf->bitmap);
+	}
+	window->nr_preserved += i;
+	spin_unlock(&window->lock);
+	return i;
+}
+
+static unsigned int kho_batch_order(struct page *page, int order)
+{
+	return order == KHO_ORDER_OF_PAGE ? compound_order(page) : order;
+}
+
+static void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
+			      enum kho_memdesc type)
+{
+	for (unsigned long i = 0; i < nr; i++)
+		__kho_map_del(page_to_pfn(pages[i]),
+			      kho_batch_order(pages[i], order), type);
+}
+
+/**
+ * kho_preserve_page_descs - preserve several pieces of memory, or none
+ * @pages: the first page of each
+ * @nr: how many
+ * @order: their order, or %KHO_ORDER_OF_PAGE: each is a folio or a compound
+ *	page, which knows its own
+ * @type: what they are
+ *
+ * kho_preserve_page_desc() for each, but faster, most so if they are sorted by
+ * address.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover"; then nothing was
+ *	changed.
+ */
+int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
+			    enum kho_memdesc type)
+{
+	unsigned long i = 0, run;
+	int err;
+
+	if (unlikely(!kho_out.radix_tree.root))
+		return -EOPNOTSUPP;
+
+	guard(percpu_read)(&kho_map_sem);
+	while (i < nr) {
+		unsigned int o = kho_batch_order(pages[i], order);
+
+		run = 0;
+		if (!o && type == KHO_MEMDESC_FOLIO)
+			run = kho_preserve_run(pages + i, nr - i,
+					       KHO_MEMDESC_FOLIO);
+		else if (!o && type == KHO_MEMDESC_SPLIT)
+			run = kho_preserve_run(pages + i, nr - i,
+					       KHO_MEMDESC_SPLIT);
+		if (run) {
+			i += run;
+			continue;
+		}
+
+		/* Not of order 0, or there is something to complain about. */
+		err = kho_check_page(pages[i], o, type);
+		if (!err)
+			err = __kho_map_add(page_to_pfn(pages[i]), o, type);
+		if (err) {
+			kho_map_del_batch(pages, i, order, type);
+			return err;
+		}
+		i++;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kho_preserve_page_descs);
+
+/**
+ * kho_unpreserve_page_descs - undo kho_preserve_page_descs()
+ * @pages: the first page of each
+ * @nr: how many
+ * @order: as they were preserved
+ * @type: as they were preserved
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_unpreserve_page_descs(struct page **pages, unsigned long nr, int order,
+			       enum kho_memdesc type)
+{
+	if (unlikely(!kho_out.radix_tree.root))
+		return;
+
+	guard(percpu_read)(&kho_map_sem);
+	kho_map_del_batch(pages, nr, order, type);
+}
+EXPORT_SYMBOL_GPL(kho_unpreserve_page_descs);
 
 /**
  * kho_unpreserve_page_desc - undo kho_preserve_page_desc()
@@ -516,25 +845,28 @@ void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
 
-	guard(mutex)(&kho_out.radix_tree.lock);
-	kho_unpreserve_locked(page_to_pfn(page), order, type);
+	guard(percpu_read)(&kho_map_sem);
+	__kho_map_del(page_to_pfn(page), order, type);
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_page_desc);
 
-/**
- * kho_claim - take the stamp of preserved memory, without restoring it yet
- * @phys: physical address of the memory
- * @types: bit mask of the types to accept
- * @info: set to what is preserved there
- *
- * Of two restorers only one gets it. kho_init_claimed() or kho_unclaim() must
- * follow.
- *
- * Context: Process context.
- * Return: the first page, or ERR_PTR(-EINVAL) or ERR_PTR(-ENOENT).
+/*
+ * deferred_init_block() is __init, but is called only until deferred_pages is
+ * disabled, which is long before __init memory is freed.
  */
-struct page *kho_claim(phys_addr_t phys, unsigned long types,
-		       union kho_page_info *info)
+static noinline int __ref kho_init_deferred(unsigned long pfn,
+					    unsigned int order)
+{
+	int err = 0;
+
+	for (unsigned long i = 0; !err && i < 1UL << order;
+	     i += MAX_ORDER_NR_PAGES)
+		err = deferred_init_block(pfn + i);
+	return err;
+}
+
+static __always_inline struct page *
+__kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info)
 {
 	const enum kho_memdesc want = __ffs(types & ~BIT(KHO_MEMDESC_UNTYPED));
 	union kho_page_info claimed;
@@ -553,19 +885,26 @@ struct page *kho_claim(phys_addr_t phys, unsigned long types,
 	page = pfn_to_online_page(PHYS_PFN(phys));
 	if (!page)
 		goto refuse;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
+		goto nomem;
 	info->page_private = READ_ONCE(page->private);
-	if (info->magic != KHO_PAGE_MAGIC)
+	if (unlikely(info->magic != KHO_PAGE_MAGIC))
 		goto refuse;
 
 	err = -EINVAL;
 	order = info->order;
-	why = kho_memdesc_name(info->type);
-	if (!(types & BIT(info->type)))
+	if (unlikely(!(types & BIT(info->type)))) {
+		why = kho_memdesc_name(info->type);
 		goto refuse;
+	}
 	/* The page allocator has no larger blocks, only rows of them. */
 	why = "too large";
 	if (order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
 		goto refuse;
+
+	if (order > MAX_PAGE_ORDER && deferred_pages_enabled() &&
+	    kho_init_deferred(PHYS_PFN(phys), order))
+		goto nomem;
 
 	err = -ENOENT;
 	why = "already restored";
@@ -576,8 +915,30 @@ struct page *kho_claim(phys_addr_t phys, unsigned long types,
 		goto refuse;
 	return page;
 
+nomem:
+	err = -ENOMEM;
+	why = "out of memory";
 refuse:
 	return ERR_PTR(kho_refuse(err, "restore", phys, order, want, why));
+}
+
+/**
+ * kho_claim - take the stamp of preserved memory, without restoring it yet
+ * @phys: physical address of the memory
+ * @types: bit mask of the types to accept
+ * @info: set to what is preserved there
+ *
+ * Of two restorers only one gets it. kho_init_claimed() or kho_unclaim() must
+ * follow.
+ *
+ * Context: Process context. May sleep before page_alloc_init_late().
+ * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT), or early in
+ *	the boot ERR_PTR(-ENOMEM).
+ */
+struct page *kho_claim(phys_addr_t phys, unsigned long types,
+		       union kho_page_info *info)
+{
+	return __kho_claim(phys, types, info);
 }
 
 /**
@@ -593,15 +954,55 @@ void kho_unclaim(struct page *page)
 	smp_store_release(&page->private, info.page_private);
 }
 
+static __always_inline void
+__kho_prep_claimed(struct page *page, enum kho_memdesc type, unsigned int order)
+{
+	const union kho_page_info info = { .page_private = page->private };
+
+	if (unlikely(!info.prepared))
+		kho_prep_pages(page, order, type);
+	set_page_private(page, 0);
+	if (kho_type_frozen(type))
+		set_page_count(page, 0);
+	else if (kho_page_type(type))
+		page->page_type = kho_page_type(type) << 24;
+}
+
+/**
+ * kho_prep_pages - set what allocation sets in all pages but the first
+ * @page: the first page
+ * @order: the order
+ * @type: what it is, not %KHO_MEMDESC_UNTYPED
+ *
+ * All pages are as __init_single_page() makes them, with a reference count of
+ * one. The first page stays like that, whatever the type: to walkers of physical
+ * memory it is memory in use, with a reference that does not go away.
+ *
+ * Context: Any; the memory is preserved or claimed.
+ */
+void kho_prep_pages(struct page *page, unsigned int order,
+		    enum kho_memdesc type)
+{
+	if (!order || type == KHO_MEMDESC_SPLIT)
+		return;
+
+	for (unsigned long i = 1; i < 1UL << order; i++)
+		set_page_count(page + i, 0);
+	if (type == KHO_MEMDESC_FOLIO || type == KHO_MEMDESC_COMPOUND ||
+	    kho_page_type(type))
+		prep_compound_page(page, order);
+	if (type == KHO_MEMDESC_FOLIO)
+		folio_set_large_rmappable(page_folio(page));
+}
+
 /**
  * kho_prep_claimed - put the pages that kho_claim() has claimed into their state
  * @page: the first page
  * @type: what they are
  * @order: as it was preserved
  *
- * Sets what the allocation had set in the pages themselves; what else a slab is
- * made of is slab_adopt()'s. The boot left every page of a preservation as
- * __init_single_page() makes it, with a reference count of one.
+ * Sets what the allocation had set in the pages themselves, as far as that was
+ * not done at boot; what else a slab is made of is slab_adopt()'s.
  *
  * kho_account_claimed() must follow, unless what the type needs beyond that
  * cannot be had: with the page type and the claim, which is the private field,
@@ -610,31 +1011,40 @@ void kho_unclaim(struct page *page)
 void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 		      unsigned int order)
 {
-	const unsigned long nr_pages = 1UL << order;
-	const unsigned int page_type = kho_page_type(type);
-
-	set_page_private(page, 0);
-	set_page_count(page, !kho_type_frozen(type));
-	for (unsigned long i = 1; i < nr_pages; i++)
-		set_page_count(page + i, type == KHO_MEMDESC_SPLIT);
-
-	if (order && (type == KHO_MEMDESC_FOLIO ||
-		      type == KHO_MEMDESC_COMPOUND || page_type))
-		prep_compound_page(page, order);
-	if (order && type == KHO_MEMDESC_FOLIO)
-		folio_set_large_rmappable(page_folio(page));
-	if (page_type && !kho_type_frozen(type))
-		page->page_type = page_type << 24;
+	__kho_prep_claimed(page, type, order);
 }
 
-/**
- * kho_account_claimed - let the memory be seen as allocated
- * @page: the first page
- * @type: what they are
- * @order: as it was preserved
+static void kho_reserves_work_fn(struct work_struct *work)
+{
+	/* All zones' reserves are derived anew, whatever the page and number. */
+	adjust_managed_page_count(ZERO_PAGE(0), 0);
+}
+
+static DECLARE_WORK(kho_reserves_work, kho_reserves_work_fn);
+
+/*
+ * adjust_managed_page_count() for each restored page would derive the reserves
+ * of all zones each time. Do that once for many, soon.
  */
-void kho_account_claimed(struct page *page, enum kho_memdesc type,
-			 unsigned int order)
+static __always_inline void kho_add_managed(struct page *page,
+					    unsigned long nr_pages)
+{
+	atomic_long_add(nr_pages, &page_zone(page)->managed_pages);
+	totalram_pages_add(nr_pages);
+	/* Before there are workqueues: init_per_zone_wmark_min() is to come. */
+	if (unlikely(system_state < SYSTEM_SCHEDULING))
+		return;
+	/*
+	 * Pairs with the barrier by which the work is not pending any more
+	 * before it runs: it is seen to be, or it sees the pages added here.
+	 */
+	smp_mb__after_atomic();
+	if (!work_pending(&kho_reserves_work))
+		schedule_work(&kho_reserves_work);
+}
+
+static __always_inline void
+__kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int order)
 {
 	const unsigned long nr_pages = 1UL << order;
 
@@ -653,7 +1063,31 @@ void kho_account_claimed(struct page *page, enum kho_memdesc type,
 	if (type == KHO_MEMDESC_LARGE_KMALLOC)
 		mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B,
 				    PAGE_SIZE << order);
-	adjust_managed_page_count(page, nr_pages);
+	kho_add_managed(page, nr_pages);
+}
+
+/**
+ * kho_account_claimed - let the memory be seen as allocated
+ * @page: the first page
+ * @type: what they are
+ * @order: as it was preserved
+ */
+void kho_account_claimed(struct page *page, enum kho_memdesc type,
+			 unsigned int order)
+{
+	__kho_account_claimed(page, type, order);
+}
+
+static __always_inline void
+__kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
+{
+	const union kho_page_info info = { .page_private = page->private };
+	enum kho_memdesc type = info.type;
+
+	if (type == KHO_MEMDESC_UNTYPED)
+		type = untyped_as;
+	__kho_prep_claimed(page, type, info.order);
+	__kho_account_claimed(page, type, info.order);
 }
 
 /**
@@ -663,13 +1097,7 @@ void kho_account_claimed(struct page *page, enum kho_memdesc type,
  */
 void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
 {
-	const union kho_page_info info = { .page_private = page->private };
-	enum kho_memdesc type = info.type;
-
-	if (type == KHO_MEMDESC_UNTYPED)
-		type = untyped_as;
-	kho_prep_claimed(page, type, info.order);
-	kho_account_claimed(page, type, info.order);
+	__kho_init_claimed(page, untyped_as);
 }
 
 /**
@@ -687,10 +1115,43 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
 	union kho_page_info info;
 	struct page *page;
 
-	page = kho_claim(phys, types, &info);
+	page = __kho_claim(phys, types, &info);
 	if (!IS_ERR(page))
-		kho_init_claimed(page, untyped_as);
+		__kho_init_claimed(page, untyped_as);
 	return page;
+}
+
+/**
+ * kho_restore_batch - restore several preservations, or none
+ * @phys: physical address of each
+ * @nr: how many
+ * @types: bit mask of the types to accept
+ * @untyped_as: what they are if their type was not recorded
+ * @pages: set to the first page of each; garbage after an error
+ *
+ * Context: Process context.
+ * Return: 0, %-EINVAL or %-ENOENT.
+ */
+int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
+		      unsigned long types, enum kho_memdesc untyped_as,
+		      struct page **pages)
+{
+	union kho_page_info info;
+
+	for (unsigned long i = 0; i < nr; i++) {
+		pages[i] = __kho_claim(phys[i], types, &info);
+		if (IS_ERR(pages[i])) {
+			int err = PTR_ERR(pages[i]);
+
+			while (i--)
+				kho_unclaim(pages[i]);
+			return err;
+		}
+	}
+
+	for (unsigned long i = 0; i < nr; i++)
+		__kho_init_claimed(pages[i], untyped_as);
+	return 0;
 }
 
 /**

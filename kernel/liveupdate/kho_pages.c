@@ -65,6 +65,61 @@ struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 }
 EXPORT_SYMBOL_GPL(kho_folio_restore_noprof);
 
+/* The first member of a folio is its first page. */
+static_assert(offsetof(struct folio, page) == 0);
+
+/**
+ * kho_folios_preserve - preserve several folios, or none
+ * @folios: the folios, of any orders
+ * @nr: how many
+ *
+ * Faster than one by one, most so if they are sorted by address.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover"; then nothing was
+ *	changed.
+ */
+int kho_folios_preserve(struct folio **folios, unsigned long nr)
+{
+	return kho_preserve_page_descs((struct page **)folios, nr,
+				       KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folios_preserve);
+
+/**
+ * kho_folios_unpreserve - undo kho_folios_preserve()
+ * @folios: as they were preserved; none was split since
+ * @nr: how many
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_folios_unpreserve(struct folio **folios, unsigned long nr)
+{
+	kho_unpreserve_page_descs((struct page **)folios, nr,
+				  KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folios_unpreserve);
+
+/**
+ * kho_folios_restore - restore several folios, or none
+ * @phys: physical address of each
+ * @nr: how many
+ * @folios: set to the folios
+ *
+ * Each is as kho_folio_restore() returns it.
+ *
+ * Context: Process context, any time after the page allocator is up.
+ * Return: 0, or as kho_folio_restore(). After an error nothing is restored, and
+ *	@folios is garbage.
+ */
+int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
+			      struct folio **folios)
+{
+	return kho_restore_batch(phys, nr, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO,
+				 (struct page **)folios);
+}
+EXPORT_SYMBOL_GPL(kho_folios_restore_noprof);
+
 static enum kho_memdesc kho_pages_type(struct page *page)
 {
 	return PageCompound(page) ? KHO_MEMDESC_COMPOUND : KHO_MEMDESC_BLOCK;
@@ -151,7 +206,7 @@ static void __kho_split_unpreserve(unsigned long pfn, unsigned long end)
 	while (pfn < end) {
 		unsigned int order = kho_split_order(pfn, end);
 
-		kho_unpreserve_locked(pfn, order, KHO_MEMDESC_SPLIT);
+		kho_map_del(pfn, order, KHO_MEMDESC_SPLIT);
 		pfn += 1UL << order;
 	}
 }
@@ -186,16 +241,17 @@ int kho_split_preserve(struct page *page, unsigned long nr_pages)
 			return err;
 	}
 
-	guard(mutex)(&kho_out.radix_tree.lock);
+	kho_map_lock();
 	for (pfn = start; pfn < end; pfn += 1UL << order) {
 		order = kho_split_order(pfn, end);
-		err = kho_preserve_locked(pfn, order, KHO_MEMDESC_SPLIT);
+		err = kho_map_add(pfn, order, KHO_MEMDESC_SPLIT);
 		if (err) {
 			__kho_split_unpreserve(start, pfn);
-			return err;
+			break;
 		}
 	}
-	return 0;
+	kho_map_unlock();
+	return err;
 }
 
 /**
@@ -212,8 +268,9 @@ void kho_split_unpreserve(struct page *page, unsigned long nr_pages)
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
 
-	guard(mutex)(&kho_out.radix_tree.lock);
+	kho_map_lock();
 	__kho_split_unpreserve(pfn, pfn + nr_pages);
+	kho_map_unlock();
 }
 
 /**

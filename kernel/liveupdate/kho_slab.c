@@ -77,8 +77,6 @@ static struct {
 		struct kmem_cache *want;	/* when asked for this one */
 		phys_addr_t start;		/* first object */
 		u32 bytes;
-		u32 size;
-		struct reciprocal_value reciprocal_size;
 	} last;
 } kho_slab_in = {
 	.mutex = __MUTEX_INITIALIZER(kho_slab_in.mutex),
@@ -415,7 +413,8 @@ kho_slab_preserve_locked(struct slab *slab, unsigned int idx, const void *obj)
 	return 0;
 }
 
-static int kho_slab_preserve_object(struct slab *slab, const void *obj)
+static __always_inline int kho_slab_preserve_object(struct slab *slab,
+						    const void *obj)
 {
 	int idx = kho_slab_index(slab, kasan_reset_tag(obj));
 
@@ -426,8 +425,28 @@ static int kho_slab_preserve_object(struct slab *slab, const void *obj)
 		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
 					   "the object is free");
 
-	guard(mutex)(&kho_slab_out.lock);
 	return kho_slab_preserve_locked(slab, idx, obj);
+}
+
+/*
+ * The slab that was asked for last, if @obj lies in it and @s is no other cache
+ * than its own. Saves to find out what kind of memory @obj is.
+ */
+static __always_inline struct slab *
+kho_slab_same(const struct kmem_cache *s, const void *obj)
+{
+	const struct kho_slab_record *rec = kho_slab_out.last;
+	struct slab *slab;
+
+	if (!rec || (unsigned long)kasan_reset_tag(obj) -
+		    (unsigned long)phys_to_virt(rec->phys) >=
+		    PAGE_SIZE << rec->order)
+		return NULL;
+
+	slab = page_slab(phys_to_page(rec->phys));
+	if (!slab || (s ? slab->slab_cache != s : !!slab->slab_cache->ctor))
+		return NULL;
+	return slab;
 }
 
 /* False if it is preserved no longer, or was not. */
@@ -479,8 +498,6 @@ static int kho_slab_preserve_guarded(struct kmem_cache *s, const void *obj)
 	if (!s || kfence_object_start(obj) != obj)
 		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
 					   "not the start of an object");
-
-	guard(mutex)(&kho_slab_out.lock);
 
 	if (xa_load(&kho_slab_out.copies, phys))
 		return kho_slab_refuse_obj(-EEXIST, "preserve", obj,
@@ -688,6 +705,12 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 
 	if (unlikely(!kho_out.radix_tree.root))
 		return -EOPNOTSUPP;
+
+	guard(mutex)(&kho_slab_out.lock);
+
+	slab = kho_slab_same(s, obj);
+	if (slab)
+		return kho_slab_preserve_object(slab, obj);
 
 	err = kho_slab_find(s, obj, &slab, &page, &why);
 	if (unlikely(err))
@@ -1023,7 +1046,9 @@ static struct kho_slab_record *kho_slab_in_find(phys_addr_t phys)
 	struct kho_slab_record *rec;
 	unsigned int order;
 
-	for_each_set_bit(order, &kho_slab_in.orders, MAX_PAGE_ORDER + 1) {
+	for (unsigned long orders = READ_ONCE(kho_slab_in.orders); orders;
+	     orders &= orders - 1) {
+		order = __ffs(orders);
 		rec = xa_load(&kho_slab_in.slabs, ALIGN_DOWN(pfn, 1UL << order));
 		if (rec && rec->order == order)
 			return rec;
@@ -1046,11 +1071,12 @@ static void kho_slab_in_free_entry(void *entry)
 /* All objects of the record are restored: forget it. */
 static void kho_slab_in_done(struct kho_slab_record *rec)
 {
+	/* Who holds the spinlock does not lose a record that it has found. */
 	scoped_guard(spinlock, &kho_slab_in.lock) {
 		if (kho_slab_in.last.rec == rec)
 			kho_slab_in.last.rec = NULL;
+		xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
 	}
-	xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
 	kho_slab_in_free_entry(rec);
 }
 
@@ -1077,15 +1103,13 @@ static void kho_slab_in_remember(struct kho_slab_record *rec,
 				 struct kmem_cache *cache,
 				 struct kmem_cache *want)
 {
-	guard(spinlock)(&kho_slab_in.lock);
+	lockdep_assert_held(&kho_slab_in.lock);
 
 	kho_slab_in.last.rec = rec;
 	kho_slab_in.last.cache = cache;
 	kho_slab_in.last.want = want;
 	kho_slab_in.last.start = rec->phys + rec->left_pad;
 	kho_slab_in.last.bytes = rec->objects * rec->size;
-	kho_slab_in.last.size = rec->size;
-	kho_slab_in.last.reciprocal_size = reciprocal_value(rec->size);
 }
 
 /* The cache that kmalloc() has for such objects, or NULL. */
@@ -1182,7 +1206,8 @@ static int kho_slab_in_adopt(struct kho_slab_record *rec,
 	if (can) {
 		kho_init_claimed(page, KHO_MEMDESC_SLAB);
 		slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
-		rec->class |= KHO_SLAB_ADOPTED;
+		scoped_guard(spinlock, &kho_slab_in.lock)
+			rec->class |= KHO_SLAB_ADOPTED;
 	}
 	return 0;
 }
@@ -1289,7 +1314,8 @@ static void *kho_slab_restore_locked(struct kmem_cache *want,
 
 	if (rec->class & KHO_SLAB_ADOPTED &&
 	    page_slab(phys_to_page(rec->phys))->slab_cache == cache) {
-		kho_slab_in_remember(rec, cache, want);
+		scoped_guard(spinlock, &kho_slab_in.lock)
+			kho_slab_in_remember(rec, cache, want);
 		left = kho_slab_in_take(rec, idx);
 		if (left < 0)
 			return ERR_PTR(left);
@@ -1339,6 +1365,25 @@ static noinline void *kho_slab_restore_slow(struct kmem_cache *want,
 	return obj;
 }
 
+/* Have the slab at hand that @phys lies in, if it is one of @want already. */
+static bool kho_slab_in_recall(struct kmem_cache *want, phys_addr_t phys)
+{
+	struct kho_slab_record *rec = kho_slab_in_find(phys);
+	struct kmem_cache *cache;
+
+	lockdep_assert_held(&kho_slab_in.lock);
+
+	/* With the last object to be restored, the slab can be gone. */
+	if (!rec || !rec->nr || !(rec->class & KHO_SLAB_ADOPTED))
+		return false;
+	cache = page_slab(phys_to_page(rec->phys))->slab_cache;
+	if (cache != (want ?: kho_kmalloc_cache(rec)) ||
+	    phys < rec->phys + rec->left_pad)
+		return false;
+	kho_slab_in_remember(rec, cache, want);
+	return phys - kho_slab_in.last.start < kho_slab_in.last.bytes;
+}
+
 static __always_inline void *__kho_slab_restore(struct kmem_cache *want,
 						phys_addr_t phys, bool in_place)
 {
@@ -1348,17 +1393,20 @@ static __always_inline void *__kho_slab_restore(struct kmem_cache *want,
 	u64 off;
 
 	spin_lock(&kho_slab_in.lock);
-	rec = kho_slab_in.last.rec;
-	off = phys - kho_slab_in.last.start;
-	if (unlikely(!rec || off >= kho_slab_in.last.bytes ||
-		     kho_slab_in.last.want != want))
+	if (unlikely(!kho_slab_in.last.rec || kho_slab_in.last.want != want ||
+		     phys - kho_slab_in.last.start >= kho_slab_in.last.bytes) &&
+	    !kho_slab_in_recall(want, phys))
 		goto slow;
-	idx = reciprocal_divide(off, kho_slab_in.last.reciprocal_size);
-	if (unlikely(idx * kho_slab_in.last.size != off ||
+
+	/* The distance of its objects is that of the slab. */
+	rec = kho_slab_in.last.rec;
+	cache = kho_slab_in.last.cache;
+	off = phys - kho_slab_in.last.start;
+	idx = reciprocal_divide(off, cache->reciprocal_size);
+	if (unlikely(idx * cache->size != off ||
 		     !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap)))
 		goto slow;
 
-	cache = kho_slab_in.last.cache;
 	left = --rec->nr;
 	spin_unlock(&kho_slab_in.lock);
 	if (unlikely(!left))

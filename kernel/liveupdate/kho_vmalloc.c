@@ -100,14 +100,14 @@ static unsigned int kho_vmalloc_run_order(struct vm_struct *vm, unsigned int i)
 static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
 				      struct kho_vmalloc_chunk *chunk)
 {
-	unsigned int idx = 0, order;
+	unsigned int idx = 0, order, nr;
 	int err;
 
 	if (!kho_write_v4)
 		chunk->phys[idx++] = vm->requested_size;
 
-	for (unsigned int i = 0; i < vm->nr_pages; i += 1U << order) {
-		phys_addr_t phys = page_to_phys(vm->pages[i]);
+	for (unsigned int i = 0; i < vm->nr_pages; i += nr << order) {
+		struct page **pages = vm->pages + i;
 
 		if (idx == KHO_VMALLOC_SIZE) {
 			chunk = new_vmalloc_chunk(chunk);
@@ -116,11 +116,27 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
 			idx = 0;
 		}
 
+		nr = 1;
 		order = kho_vmalloc_run_order(vm, i);
-		err = kho_split_preserve(vm->pages[i], 1UL << order);
+		if (order) {
+			err = kho_split_preserve(pages[0], 1UL << order);
+		} else {
+			/* All that follow and stand alone, at once. */
+			while (nr < KHO_VMALLOC_SIZE - idx &&
+			       i + nr < vm->nr_pages &&
+			       !kho_vmalloc_run_order(vm, i + nr))
+				nr++;
+			err = kho_preserve_page_descs(pages, nr, 0,
+						      KHO_MEMDESC_SPLIT);
+		}
 		if (err)
 			return err;
-		chunk->phys[idx++] = kho_write_v4 ? phys : phys | order;
+
+		for (unsigned int j = 0; j < nr; j++) {
+			phys_addr_t phys = page_to_phys(pages[j]);
+
+			chunk->phys[idx++] = kho_write_v4 ? phys : phys | order;
+		}
 	}
 	return 0;
 }

@@ -919,6 +919,217 @@ static void undone_calls_leak_nothing(struct kunit *test)
 	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
 }
 
+/* Several at once: all or nothing. */
+
+#define BATCH		600
+
+/* Nothing of it is preserved: each can be, by itself. */
+static void expect_unpreserved(struct kunit *test, struct folio **folios,
+			       unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		KUNIT_EXPECT_EQ_MSG(test, 0, kho_folio_preserve(folios[i]),
+				    "folio %u", i);
+		kho_folio_unpreserve(folios[i]);
+	}
+}
+
+static struct folio **get_folios(struct kunit *test, unsigned int nr)
+{
+	struct folio **folios;
+
+	folios = kunit_kcalloc(test, nr, sizeof(*folios), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, folios);
+	/* Large ones in between. */
+	for (unsigned int i = 0; i < nr; i++)
+		folios[i] = get_folio(test, i % 50 == 7 ? i / 50 % 4 : 0);
+	return folios;
+}
+
+static void batch_folios(struct kunit *test)
+{
+	struct folio **folios = get_folios(test, BATCH);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_folios_preserve(folios, 0));
+	kho_folios_unpreserve(folios, 0);
+
+	for (unsigned int nr = 1; nr <= BATCH; nr = nr * 3 + 1) {
+		KUNIT_ASSERT_EQ(test, 0, kho_folios_preserve(folios, nr));
+		for (unsigned int i = 0; i < nr; i++)
+			KUNIT_EXPECT_EQ(test, -EEXIST,
+					kho_folio_preserve(folios[i]));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folios_preserve(folios, nr));
+		expect_unpreserved(test, folios + nr, BATCH - nr);
+		kho_folios_unpreserve(folios, nr);
+		expect_unpreserved(test, folios, nr);
+	}
+
+	/* One by one or at once is the same to the other. */
+	for (unsigned int i = 0; i < BATCH; i++)
+		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folios[i]));
+	kho_folios_unpreserve(folios, BATCH);
+	KUNIT_ASSERT_EQ(test, 0, kho_folios_preserve(folios, BATCH));
+	for (unsigned int i = 0; i < BATCH; i++)
+		kho_folio_unpreserve(folios[i]);
+	expect_unpreserved(test, folios, BATCH);
+}
+
+static void batch_page_descs(struct kunit *test)
+{
+	struct page *pages[8];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = get_block(test, 0, 2);
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_descs(pages, 8, 2,
+							 KHO_MEMDESC_BLOCK));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[7], 2));
+	kho_unpreserve_page_descs(pages, 8, 2, KHO_MEMDESC_BLOCK);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_descs(pages, 8, 2,
+						KHO_MEMDESC_COMPOUND));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_preserve_page_descs(pages, 8, MAX_PAGE_ORDER + 1,
+						KHO_MEMDESC_BLOCK));
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = get_block(test, __GFP_COMP, i % 4 + 1);
+	KUNIT_EXPECT_EQ(test, 0,
+			kho_preserve_page_descs(pages, 8, KHO_ORDER_OF_PAGE,
+						KHO_MEMDESC_COMPOUND));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[6], 3));
+	kho_unpreserve_page_descs(pages, 8, KHO_ORDER_OF_PAGE,
+				  KHO_MEMDESC_COMPOUND);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		pages[i] = get_block(test, 0, 0);
+	KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_descs(pages, 8, 0,
+							 KHO_MEMDESC_SPLIT));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[3], 0));
+	kho_unpreserve_page_descs(pages, 8, 0, KHO_MEMDESC_SPLIT);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++) {
+		KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(pages[i], 0));
+		kho_pages_unpreserve(pages[i], 0);
+	}
+}
+
+/* Whatever is wrong with one of them, and wherever that one is. */
+static void batch_with_errors(struct kunit *test)
+{
+	static const unsigned int places[] = { 0, 1, 255, 256, 300, BATCH - 1 };
+	struct folio **folios = get_folios(test, BATCH);
+	struct page *compound = get_block(test, __GFP_COMP, 1);
+	struct folio *slab = virt_to_folio(get_kmalloc(test, 64));
+	struct folio *preserved = get_folio(test, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(preserved));
+	for (unsigned int i = 0; i < ARRAY_SIZE(places); i++) {
+		struct folio **place = &folios[places[i]];
+		struct folio *folio = *place;
+
+		*place = page_folio(compound);
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_folios_preserve(folios, BATCH));
+		*place = slab;
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_folios_preserve(folios, BATCH));
+		*place = preserved;
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_folios_preserve(folios, BATCH));
+		/* The same one twice. */
+		*place = folios[(places[i] + 10) % BATCH];
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				kho_folios_preserve(folios, BATCH));
+		*place = folio;
+		expect_unpreserved(test, folios, BATCH);
+	}
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(preserved));
+	kho_folio_unpreserve(preserved);
+}
+
+static void batch_restore(struct kunit *test)
+{
+	struct folio *folios[4], *restored[4];
+	phys_addr_t phys[4];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++) {
+		folios[i] = get_folio(test, i);
+		phys[i] = PFN_PHYS(folio_pfn(folios[i]));
+	}
+	KUNIT_EXPECT_EQ(test, 0, kho_folios_restore(phys, 0, restored));
+	KUNIT_EXPECT_EQ(test, -ENOENT, kho_folios_restore(phys, 4, restored));
+	phys[0] += 8;
+	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folios_restore(phys, 4, restored));
+	for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++)
+		KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folios[i]));
+}
+
+/* Two tasks with the same folios, one from the other end. */
+
+struct batch_racer {
+	struct folio **folios;
+	atomic_t *holders;
+	struct completion done;
+	unsigned int won;
+	unsigned int wrong;
+};
+
+static int race_batch(void *data)
+{
+	struct batch_racer *racer = data;
+
+	for (unsigned int i = 0; i < 100 || (!racer->won && i < 10000); i++) {
+		switch (kho_folios_preserve(racer->folios, BATCH)) {
+		case 0:
+			racer->won++;
+			racer->wrong += atomic_inc_return(racer->holders) != 1;
+			usleep_range(10, 20);
+			atomic_dec(racer->holders);
+			kho_folios_unpreserve(racer->folios, BATCH);
+			usleep_range(100, 200);
+			break;
+		/* Perhaps both, who have met in the middle. */
+		case -EEXIST:
+			usleep_range(5, 500);
+			break;
+		default:
+			racer->wrong++;
+		}
+		cond_resched();
+	}
+	complete(&racer->done);
+	while (!kthread_should_stop())
+		usleep_range(1000, 2000);
+	return 0;
+}
+
+static void batch_concurrently(struct kunit *test)
+{
+	struct folio **up = get_folios(test, BATCH);
+	struct folio **down = kunit_kcalloc(test, BATCH, sizeof(*down),
+					    GFP_KERNEL);
+	atomic_t holders = ATOMIC_INIT(0);
+	struct batch_racer racers[] = { { up, &holders }, { down, &holders } };
+	struct task_struct *tasks[ARRAY_SIZE(racers)];
+
+	KUNIT_ASSERT_NOT_NULL(test, down);
+	for (unsigned int i = 0; i < BATCH; i++)
+		down[i] = up[BATCH - 1 - i];
+	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
+		init_completion(&racers[i].done);
+		tasks[i] = kthread_run(race_batch, &racers[i], "kho_batch/%u", i);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
+		KUNIT_EXPECT_FALSE(test, IS_ERR(tasks[i]));
+		if (IS_ERR(tasks[i]))
+			continue;
+		wait_for_completion(&racers[i].done);
+		kthread_stop(tasks[i]);
+		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
+		KUNIT_EXPECT_GT(test, racers[i].won, 0);
+	}
+	expect_unpreserved(test, up, BATCH);
+}
+
 /* Two tasks at once, with memory of their own and with the same memory. */
 
 #define RACE_ROUNDS	300
@@ -1135,6 +1346,11 @@ static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(failed_calls_leak_nothing),
 	KUNIT_CASE(undone_calls_leak_nothing),
 	KUNIT_CASE(preserve_concurrently),
+	KUNIT_CASE(batch_folios),
+	KUNIT_CASE(batch_page_descs),
+	KUNIT_CASE(batch_with_errors),
+	KUNIT_CASE(batch_restore),
+	KUNIT_CASE(batch_concurrently),
 	KUNIT_CASE(restore_own_memory),
 	KUNIT_CASE(restore_bad_address),
 	{}

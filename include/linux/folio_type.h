@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Folios of one owner as a C type of their own.
+ */
+#ifndef _LINUX_FOLIO_TYPE_H
+#define _LINUX_FOLIO_TYPE_H
+
+#include <linux/container_of.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mmdebug.h>
+#include <linux/rcupdate.h>
+
+/**
+ * folio_may_have_aops - May this folio be in a mapping with these operations?
+ * @folio: the folio, to which the caller has a reference
+ * @aops: the operations
+ *
+ * For assertions. A folio that was truncated meanwhile does not tell any more
+ * whose it was, and is given the benefit of the doubt.
+ *
+ * Context: Any context.
+ * Return: false if @folio certainly belongs to somebody else.
+ */
+static inline bool folio_may_have_aops(const struct folio *folio,
+				       const struct address_space_operations *aops)
+{
+	const struct address_space *mapping;
+	bool same = true;
+
+	if (page_has_type(&folio->page))
+		return false;
+
+	/* Without the folio lock the inode may go away meanwhile. */
+	rcu_read_lock();
+	mapping = READ_ONCE(folio->mapping);
+	if ((unsigned long)mapping & FOLIO_MAPPING_FLAGS)
+		same = false;
+	else if (mapping)
+		same = READ_ONCE(mapping->a_ops) == aops;
+	rcu_read_unlock();
+	return same;
+}
+
+/**
+ * DEFINE_FOLIO_TYPE - Define a C type for the folios of one owner
+ * @type: the tag of the structure
+ * @aops: address of the &struct address_space_operations of its folios
+ *
+ * Defines struct @type, which is a &struct folio and nothing else, and
+ * folio_@type(), which makes a pointer to it of a &struct folio pointer that
+ * is not NULL, and warns with CONFIG_DEBUG_VM if that is the folio of another
+ * owner. The way back is the member: ``&ptr->folio``. Neither is any code
+ * without CONFIG_DEBUG_VM.
+ *
+ * A function with a struct @type argument accepts only folios that went through
+ * folio_@type(), which should be where the owner gets them from the page cache:
+ * neither those of another owner nor plain ones compile.
+ */
+#define DEFINE_FOLIO_TYPE(type, aops)					\
+struct type {								\
+	struct folio folio;						\
+};									\
+									\
+static inline struct type *folio_##type(struct folio *folio)		\
+{									\
+	VM_WARN_ON_ONCE_FOLIO(!folio_may_have_aops(folio, aops), folio);	\
+	return container_of(folio, struct type, folio);			\
+}									\
+									\
+static_assert(sizeof(struct type) == sizeof(struct folio))
+
+#endif /* _LINUX_FOLIO_TYPE_H */

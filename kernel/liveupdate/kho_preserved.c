@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Keeping preserved memory from the page allocator during boot.
+ *
+ * Preserved memory is not reserved in memblock, whose arrays are searched from
+ * the start for every region: that is quadratic. Until the page allocator has
+ * all other memory, kho_preserved has a bit for each page of it. Before that,
+ * memblock allocates from scratch areas only, in which nothing is preserved.
+ * Where the page allocator is given its memory, serially or in parallel, it
+ * leaves out the pages with a bit, and kho_stamp_pages() says in their struct
+ * pages what they are, so that the restore functions find them.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/err.h>
+#include <linux/kho_radix_tree.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+
+#include "kexec_handover_internal.h"
+
+/* Memory that the page allocator must not be given, from kho_preserved_init() on. */
+static struct {
+	struct kho_radix_node *map;	/* the map; NULL: nothing is preserved */
+	struct kho_radix_tree pages;	/* a bit for each page, by pfn */
+	u64 orders[KHO_NR_MEMDESC];	/* which are in the map, for each type */
+} kho_preserved __initdata;
+
+/* Mark [@pfn, @pfn + @nr) in kho_preserved, or unmark what is marked there. */
+static int __init kho_preserved_mark(unsigned long pfn, unsigned long nr,
+				     bool preserved)
+{
+	const unsigned long end = pfn + nr;
+
+	for (; pfn < end; pfn += nr) {
+		unsigned long off = pfn % KHO_LEAF_BITS;
+		struct kho_radix_leaf *leaf;
+
+		nr = min(end - pfn, KHO_LEAF_BITS - off);
+		leaf = kho_radix_leaf(&kho_preserved.pages, pfn, preserved);
+		if (IS_ERR(leaf))
+			return PTR_ERR(leaf);
+		if (preserved)
+			bitmap_set(leaf->bitmap, off, nr);
+		else if (leaf)
+			bitmap_clear(leaf->bitmap, off, nr);
+	}
+	return 0;
+}
+
+/* Mark what a leaf preserves. */
+static int __init kho_preserved_mark_leaf(struct kho_radix_leaf *leaf,
+					  unsigned long start)
+{
+	struct kho_radix_leaf *pages;
+	unsigned int order, type;
+	unsigned long i, end;
+	phys_addr_t phys;
+	int err;
+
+	i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
+	if (i == KHO_LEAF_BITS)
+		return 0;
+	phys = kho_decode_key(start | i, &order, &type);
+	kho_preserved.orders[type] |= BIT_ULL(order);
+
+	if (!order) {
+		pages = kho_radix_leaf(&kho_preserved.pages, PHYS_PFN(phys), true);
+		if (IS_ERR(pages))
+			return PTR_ERR(pages);
+		bitmap_or(pages->bitmap, pages->bitmap, leaf->bitmap,
+			  KHO_LEAF_BITS);
+		return 0;
+	}
+
+	for_each_set_bitrange(i, end, leaf->bitmap, KHO_LEAF_BITS) {
+		phys = kho_decode_key(start | i, &order, &type);
+		err = kho_preserved_mark(PHYS_PFN(phys), (end - i) << order, true);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Mark @node, a node of the map, and what lies beneath it. */
+static int __init kho_preserved_mark_node(struct kho_radix_node *node,
+					  unsigned int level, unsigned long start)
+{
+	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
+				   KHO_BITMAP_SIZE_LOG2;
+	int err;
+
+	err = kho_preserved_mark(PHYS_PFN(virt_to_phys(node)), 1, true);
+	if (err || !level)
+		return err ?: kho_preserved_mark_leaf((void *)node, start);
+
+	for (unsigned long i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++) {
+		if (!node->table[i])
+			continue;
+		err = kho_preserved_mark_node(phys_to_virt(node->table[i]),
+					      level - 1, start | i << shift);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * kho_preserved_init - note which pages are preserved
+ * @map: root of the preserved memory map, which kho_intake_check() has passed
+ *
+ * Context: Early boot, while memblock allocates from scratch areas only.
+ * Return: 0, or %-ENOMEM if there is too little scratch memory. Then nothing is
+ *	preserved.
+ */
+int __init kho_preserved_init(struct kho_radix_node *map)
+{
+	int err;
+
+	err = kho_radix_init_tree(&kho_preserved.pages, NULL);
+	if (err)
+		return err;
+
+	err = kho_preserved_mark_node(map, KHO_TREE_MAX_DEPTH - 1, 0);
+	if (err)
+		kho_radix_destroy_tree(&kho_preserved.pages);
+	else
+		kho_preserved.map = map;
+	return err;
+}
+
+/* The first pfn from @pfn on, below @end, with a bit in kho_preserved; or @end. */
+unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
+{
+	while (pfn < end) {
+		unsigned long start = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
+		unsigned long stop = min(end - start, KHO_LEAF_BITS);
+		struct kho_radix_leaf *leaf;
+		unsigned long bit;
+
+		leaf = kho_radix_find(kho_preserved.pages.root, pfn);
+		if (leaf) {
+			bit = find_next_bit(leaf->bitmap, stop, pfn - start);
+			if (bit < stop)
+				return start + bit;
+		}
+		pfn = start + KHO_LEAF_BITS;
+	}
+	return end;
+}
+
+/**
+ * kho_preserved_block - what of a block must not go to the page allocator?
+ * @pfn: page frame number of the first page
+ * @end: page frame number behind the last page, in the same naturally aligned
+ *	block of MAX_ORDER_NR_PAGES
+ *
+ * Context: Boot, until kho_preserved_finish().
+ * Return: %NULL if all of it may. Else a bitmap whose first bit is the first
+ *	page of the aligned block, with bits for the pages that must not.
+ */
+const unsigned long *__init kho_preserved_block(unsigned long pfn,
+						unsigned long end)
+{
+	const unsigned long off = pfn % MAX_ORDER_NR_PAGES;
+	struct kho_radix_leaf *leaf;
+	unsigned long *block;
+
+	/* Blocks are whole words of a leaf, and do not cross leaves. */
+	BUILD_BUG_ON(MAX_ORDER_NR_PAGES % BITS_PER_LONG);
+	BUILD_BUG_ON(MAX_ORDER_NR_PAGES > KHO_LEAF_BITS);
+
+	if (likely(!kho_preserved.map))
+		return NULL;
+	leaf = kho_radix_find(kho_preserved.pages.root, pfn);
+	if (!leaf)
+		return NULL;
+	block = leaf->bitmap + (pfn - off) % KHO_LEAF_BITS / BITS_PER_LONG;
+	end += off - pfn;
+	return find_next_bit(block, end, off) < end ? block : NULL;
+}
+
+/*
+ * Say in the struct pages what the preservations are whose bits in @leaf are set
+ * from @bit on, below @end. Those begin at @pfn, and neighbours lie as many pages
+ * apart as the order says.
+ */
+static void __init kho_stamp_leaf(const struct kho_radix_leaf *leaf,
+				  unsigned long bit, unsigned long end,
+				  unsigned long pfn, union kho_page_info info)
+{
+	struct page *const page = pfn_to_page(pfn);
+	const unsigned long start = bit;
+
+	/* A word at a time: with single pages a search for each costs most. */
+	for (unsigned long next; bit < end; bit = next) {
+		unsigned long word = leaf->bitmap[BIT_WORD(bit)] &
+				     BITMAP_FIRST_WORD_MASK(bit);
+
+		next = round_down(bit, BITS_PER_LONG) + BITS_PER_LONG;
+		if (next > end)
+			word &= BITMAP_LAST_WORD_MASK(end);
+		for (; word; word &= word - 1) {
+			unsigned long i = round_down(bit, BITS_PER_LONG) +
+					  __ffs(word) - start;
+			struct page *first = page + (i << info.order);
+
+			if (info.order && info.prepared)
+				kho_prep_pages(first, info.order, info.type);
+			first->private = info.page_private;
+		}
+	}
+}
+
+/**
+ * kho_stamp_pages - make the preservations in a block known to restorers
+ * @pfn: page frame number of the first page
+ * @end: page frame number behind the last page, in the same naturally aligned
+ *	block of MAX_ORDER_NR_PAGES
+ *
+ * Context: Boot, directly after the struct pages were initialised, and before
+ *	any of the pages is freed. May run in parallel for different blocks.
+ */
+void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
+{
+	union kho_page_info info = { .magic = KHO_PAGE_MAGIC };
+
+	for (info.type = 0; info.type < KHO_NR_MEMDESC; info.type++) {
+		u64 orders = kho_preserved.orders[info.type];
+
+		/* What untyped memory becomes is decided by who restores it. */
+		info.prepared = info.type != KHO_MEMDESC_UNTYPED;
+		for (; orders; orders &= orders - 1) {
+			unsigned long first, nr, key;
+			struct kho_radix_leaf *leaf;
+
+			/* Those which begin in [pfn, end). */
+			info.order = __ffs64(orders);
+			first = ALIGN(pfn, BIT(info.order));
+			if (first >= end)
+				continue;
+			nr = ((end - 1 - first) >> info.order) + 1;
+
+			key = kho_encode_key(PFN_PHYS(first), info.order,
+					     info.type);
+			leaf = kho_radix_find(kho_preserved.map, key);
+			if (!leaf)
+				continue;
+			key %= KHO_LEAF_BITS;
+			kho_stamp_leaf(leaf, key, key + nr, first, info);
+		}
+	}
+}
+
+/* Take the preservations out that lie in [@pfn, @end), and their pages. */
+static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
+{
+	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++) {
+		u64 orders = kho_preserved.orders[type];
+
+		for (; orders; orders &= orders - 1) {
+			const unsigned int order = __ffs64(orders);
+			unsigned long i = pfn >> order;
+
+			for (; i <= (end - 1) >> order; i++) {
+				const phys_addr_t phys = PFN_PHYS(i << order);
+				const unsigned long key =
+					kho_encode_key(phys, order, type);
+				struct kho_radix_leaf *leaf;
+
+				leaf = kho_radix_find(kho_preserved.map, key);
+				if (leaf && __test_and_clear_bit(key % KHO_LEAF_BITS,
+								 leaf->bitmap))
+					kho_preserved_mark(i << order,
+							   1UL << order, false);
+			}
+		}
+	}
+}
+
+/**
+ * kho_preserved_settle - settle what is preserved
+ *
+ * Memory that this boot has reserved since kho_preserved_init() is not preserved
+ * any more: reserve_mem takes its regions back in this way.
+ *
+ * Context: Boot, directly before memblock hands memory to the page allocator.
+ * Return: 0, or %-EINVAL if the map itself is in reserved memory. Then nothing
+ *	is preserved.
+ */
+int __init kho_preserved_settle(void)
+{
+	struct memblock_region *region;
+
+	for_each_reserved_mem_region(region) {
+		unsigned long pfn = memblock_region_reserved_base_pfn(region);
+		unsigned long end = memblock_region_reserved_end_pfn(region);
+
+		pfn = kho_preserved_next(pfn, end);
+		if (pfn == end)
+			continue;
+
+		pr_info("preserved memory at %pa is reserved by this boot\n",
+			&(phys_addr_t){ PFN_PHYS(pfn) });
+		kho_preserved_drop(pfn, end);
+		if (kho_preserved_next(pfn, end) < end) {
+			kho_preserved.map = NULL;
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static void __init kho_preserved_free_nodes(struct kho_radix_node *node,
+					    unsigned int level)
+{
+	for (unsigned long i = 0; level && i < 1UL << KHO_TABLE_SIZE_LOG2; i++) {
+		if (node->table[i])
+			kho_preserved_free_nodes(phys_to_virt(node->table[i]),
+						 level - 1);
+	}
+	memblock_phys_free(virt_to_phys(node), PAGE_SIZE);
+}
+
+/**
+ * kho_preserved_finish - free the map and the bitmap
+ *
+ * Context: Boot, when all struct pages are initialised and stamped.
+ */
+void __init kho_preserved_finish(void)
+{
+	if (!kho_preserved.map)
+		return;
+
+	kho_preserved_free_nodes(kho_preserved.map, KHO_TREE_MAX_DEPTH - 1);
+	kho_preserved_free_nodes(kho_preserved.pages.root, KHO_TREE_MAX_DEPTH - 1);
+	kho_preserved.map = NULL;
+	kho_preserved.pages.root = NULL;
+}

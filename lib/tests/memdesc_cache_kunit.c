@@ -1,0 +1,838 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the per-CPU lists of freed memory descriptors, see
+ * mm/memdesc_cache.c. They run with page debugging, too, which the lists would
+ * otherwise stand aside for.
+ */
+#include <kunit/test.h>
+#include <linux/cgroup.h>
+#include <linux/cpu.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/hrtimer.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/kthread.h>
+#include <linux/memcontrol.h>
+#include <linux/memdesc.h>
+#include <linux/mm.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include "../../drivers/iommu/iommu-pages.h"
+#include "../../mm/memdesc.h"
+
+#define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+#define PATTERN		0xa5
+
+struct cache_param {
+	const char *name;
+	enum memdesc_type type;
+	unsigned int order;
+};
+
+static const struct cache_param params[] = {
+	{ "ptdesc 0", MEMDESC_PTDESC, 0 },
+	{ "ptdesc 1", MEMDESC_PTDESC, 1 },
+	{ "ptdesc 2", MEMDESC_PTDESC, 2 },
+	{ "ptdesc 3", MEMDESC_PTDESC, 3 },
+	{ "ioptdesc 0", MEMDESC_IOPTDESC, 0 },
+	{ "ioptdesc 1", MEMDESC_IOPTDESC, 1 },
+	{ "ioptdesc 2", MEMDESC_IOPTDESC, 2 },
+	{ "ioptdesc 3", MEMDESC_IOPTDESC, 3 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(params, params, name);
+
+static void *get_table(const struct cache_param *p, gfp_t gfp)
+{
+	struct ptdesc *pt;
+
+	if (p->type == MEMDESC_IOPTDESC)
+		return iommu_alloc_pages_sz(gfp, PAGE_SIZE << p->order);
+	pt = pagetable_alloc(gfp, p->order);
+	return pt ? ptdesc_address(pt) : NULL;
+}
+
+static void put_table(const struct cache_param *p, void *virt)
+{
+	if (p->type == MEMDESC_IOPTDESC)
+		iommu_free_pages(virt);
+	else
+		pagetable_free(virt_to_ptdesc(virt));
+}
+
+static size_t table_size(const struct cache_param *p)
+{
+	return PAGE_SIZE << p->order;
+}
+
+static long nr_pages(const struct cache_param *p)
+{
+	return 1L << p->order;
+}
+
+static long depth(const struct cache_param *p)
+{
+	return memdesc_table[p->type].cached[p->order];
+}
+
+/* With what the CPUs have not yet added to the total. */
+static long node_stat(enum node_stat_item item)
+{
+	long sum = 0;
+	int nid, cpu;
+
+	for_each_online_node(nid) {
+		pg_data_t *pgdat = NODE_DATA(nid);
+
+		sum += atomic_long_read(&pgdat->vm_stat[item]);
+		for_each_possible_cpu(cpu)
+			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
+					   cpu)->vm_node_stat_diff[item];
+	}
+	return sum;
+}
+
+struct counters {
+	long reclaimable;
+	long iommu;
+	long secondary;
+	long held;
+};
+
+static struct counters get_counters(void)
+{
+	return (struct counters) {
+		.reclaimable	= node_stat(NR_KERNEL_MISC_RECLAIMABLE),
+		.iommu		= node_stat(NR_IOMMU_PAGES),
+		.secondary	= node_stat(NR_SECONDARY_PAGETABLE),
+		.held		= memdesc_cache_held(NUMA_NO_NODE),
+	};
+}
+
+/* @used pages more than @before are in use, and @held more are held. */
+static void expect_counters(struct kunit *test, const struct cache_param *p,
+			    struct counters before, long used, long held)
+{
+	struct counters now = get_counters();
+
+	if (p->type != MEMDESC_IOPTDESC)
+		used = 0;
+	KUNIT_EXPECT_EQ(test, now.held - before.held, held);
+	KUNIT_EXPECT_EQ(test, now.reclaimable - before.reclaimable, held);
+	KUNIT_EXPECT_EQ(test, now.iommu - before.iommu, used);
+	KUNIT_EXPECT_EQ(test, now.secondary - before.secondary, used);
+}
+
+/* As the functions that allocate it say. */
+static void expect_fresh(struct kunit *test, const struct cache_param *p,
+			 void *virt)
+{
+	struct page *page = virt_to_page(virt);
+
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), p->type);
+	KUNIT_EXPECT_EQ(test, compound_order(page), p->order);
+	if (p->type == MEMDESC_IOPTDESC) {
+		struct ioptdesc *iopt = page_ioptdesc(page);
+
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
+		KUNIT_EXPECT_EQ(test, iopt->order, p->order);
+		KUNIT_EXPECT_EQ(test, iopt->incoherent, 0);
+		KUNIT_EXPECT_NULL(test, iopt->iopt_freelist_elm.prev);
+	} else {
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+		KUNIT_EXPECT_EQ(test, ptdesc_state(page_ptdesc(page)),
+				PTDESC_PLAIN);
+		KUNIT_EXPECT_EQ(test, page_private(page), 0);
+	}
+	KUNIT_EXPECT_NULL(test, memchr_inv(virt, 0, table_size(p)));
+}
+
+/* Like memory on the page allocator's own lists. */
+static void expect_held(struct kunit *test, struct page *page)
+{
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+	KUNIT_EXPECT_EQ(test, page->page_type, UINT_MAX);
+	KUNIT_EXPECT_FALSE(test, PageBuddy(page));
+	KUNIT_EXPECT_FALSE(test, get_page_unless_zero(page));
+}
+
+static void *must_get(struct kunit *test, const struct cache_param *p,
+		      gfp_t gfp)
+{
+	void *virt = get_table(p, gfp);
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	return virt;
+}
+
+/* What is freed is handed out again, and looks as if it were new. */
+static void cache_reuse(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt = must_get(test, p, GFP_TEST | __GFP_ZERO), *again;
+	struct page *page = virt_to_page(virt);
+
+	expect_counters(test, p, before, nr_pages(p), 0);
+	expect_fresh(test, p, virt);
+	memset(virt, PATTERN, table_size(p));
+	if (p->type == MEMDESC_IOPTDESC)
+		INIT_LIST_HEAD(&page_ioptdesc(page)->iopt_freelist_elm);
+	else
+		set_page_private(page, 0x1230);
+	put_table(p, virt);
+	expect_counters(test, p, before, 0, nr_pages(p));
+	expect_held(test, page);
+
+	again = must_get(test, p, GFP_TEST | __GFP_ZERO);
+	KUNIT_EXPECT_PTR_EQ(test, again, virt);
+	expect_fresh(test, p, again);
+	expect_counters(test, p, before, nr_pages(p), 0);
+
+	put_table(p, again);
+	KUNIT_EXPECT_EQ(test, memdesc_cache_drain(true), nr_pages(p));
+	expect_counters(test, p, before, 0, 0);
+}
+
+/* Not to a caller who wants it from elsewhere. */
+static void cache_zone(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt = must_get(test, p, GFP_TEST), *other;
+
+	put_table(p, virt);
+#ifdef CONFIG_ZONE_DMA32
+	other = must_get(test, p, GFP_TEST | __GFP_DMA32);
+	KUNIT_EXPECT_PTR_NE(test, other, virt);
+	KUNIT_EXPECT_LE(test, page_zonenum(virt_to_page(other)), ZONE_DMA32);
+#else
+	other = must_get(test, p, GFP_TEST);
+	KUNIT_EXPECT_PTR_EQ(test, other, virt);
+	put_table(p, other);
+	other = NULL;
+#endif
+	if (other) {
+		expect_counters(test, p, before, nr_pages(p), nr_pages(p));
+		put_table(p, other);
+	}
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+}
+
+static void cache_node(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	const int nid = next_online_node(numa_mem_id()) < MAX_NUMNODES ?
+			next_online_node(numa_mem_id()) : first_online_node;
+	void *virt, *other;
+
+	if (p->type != MEMDESC_IOPTDESC)
+		kunit_skip(test, "the node cannot be chosen");
+	if (nid == numa_mem_id())
+		kunit_skip(test, "needs two nodes");
+
+	virt = must_get(test, p, GFP_TEST);
+	put_table(p, virt);
+	other = iommu_alloc_pages_node_sz(nid, GFP_TEST | __GFP_THISNODE,
+					  table_size(p));
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_EXPECT_EQ(test, page_to_nid(virt_to_page(other)), nid);
+	expect_counters(test, p, before, nr_pages(p), nr_pages(p));
+	/* It is not of the node whose pages this CPU holds. */
+	put_table(p, other);
+	expect_counters(test, p, before, 0, nr_pages(p));
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+}
+
+/* A CPU holds no more than the table says. */
+static void cache_bound(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const long n = 3 * depth(p) + 1;
+	const struct counters before = get_counters();
+	void **virt = kunit_kcalloc(test, n, sizeof(*virt), GFP_KERNEL);
+	long i, most = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	for (int round = 0; round < 2; round++) {
+		for (i = 0; i < n; i++) {
+			virt[i] = get_table(p, GFP_TEST);
+			if (!virt[i])
+				break;
+		}
+		while (i--) {
+			put_table(p, virt[i]);
+			most = max(most, get_counters().held - before.held);
+		}
+		KUNIT_EXPECT_LE(test, most, depth(p) * nr_pages(p));
+		KUNIT_EXPECT_GE(test, most, depth(p) * nr_pages(p) / 2);
+		expect_counters(test, p, before, 0,
+				get_counters().held - before.held);
+	}
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+}
+
+static void fill(struct kunit *test, const struct cache_param *p)
+{
+	const long n = depth(p) / 2;
+	void **virt = kunit_kcalloc(test, n, sizeof(*virt), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	for (long i = 0; i < n; i++)
+		virt[i] = must_get(test, p, GFP_TEST);
+	for (long i = 0; i < n; i++)
+		put_table(p, virt[i]);
+	KUNIT_ASSERT_GE(test, memdesc_cache_held(numa_mem_id()),
+			n * nr_pages(p));
+}
+
+static void cache_shrinker(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+
+	fill(test, p);
+	/* What drop_caches does. */
+	drop_slab();
+	expect_counters(test, p, before, 0, 0);
+}
+
+/* Take memory until there is none: nothing may be held then. */
+static void cache_pressure(struct kunit *test)
+{
+	const struct counters before = get_counters();
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY;
+	const unsigned int order = MAX_PAGE_ORDER;
+	unsigned long held, taken = 0;
+	struct page *page, *next, *all = NULL;
+
+	for (int i = 0; i < ARRAY_SIZE(params); i++)
+		fill(test, &params[i]);
+	held = memdesc_cache_held(NUMA_NO_NODE);
+
+	while ((page = alloc_pages(gfp, order))) {
+		page->private = (unsigned long)all;
+		all = page;
+		taken++;
+	}
+	/* That was too large. As long as there is anything, the rest. */
+	while (memdesc_cache_held(NUMA_NO_NODE) &&
+	       (page = alloc_pages(gfp, 0))) {
+		page->private = (unsigned long)all | 1;
+		all = page;
+	}
+	kunit_info(test, "%lu blocks taken, %lu pages held before, %lu after",
+		   taken, held, memdesc_cache_held(NUMA_NO_NODE));
+	KUNIT_EXPECT_EQ(test, memdesc_cache_held(NUMA_NO_NODE), 0);
+
+	for (page = all; page; page = next) {
+		const unsigned long word = page->private;
+
+		next = (struct page *)(word & ~1UL);
+		__free_pages(page, word & 1 ? 0 : order);
+	}
+	memdesc_cache_drain(true);
+	expect_counters(test, &params[4], before, 0, 0);
+}
+
+static long fill_this_cpu(void *arg)
+{
+	const struct cache_param *p = arg;
+	void *virt = get_table(p, GFP_TEST);
+
+	if (virt)
+		put_table(p, virt);
+	return memdesc_cache_held(NUMA_NO_NODE);
+}
+
+static void cache_cpu_offline(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	const unsigned int cpu = nr_cpu_ids - 1;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_HOTPLUG_CPU) || num_online_cpus() < 2)
+		kunit_skip(test, "needs a CPU that can be taken offline");
+	work_on_cpu(cpu, fill_this_cpu, (void *)p);
+	KUNIT_EXPECT_GT(test, get_counters().held, before.held);
+	err = remove_cpu(cpu);
+	if (!err) {
+		expect_counters(test, p, before, 0, 0);
+		KUNIT_EXPECT_EQ(test, add_cpu(cpu), 0);
+	}
+	memdesc_cache_drain(true);
+	if (err)
+		kunit_skip(test, "CPU %u stays online: %pe", cpu, ERR_PTR(err));
+	expect_counters(test, p, before, 0, 0);
+}
+
+/* A page of a free block is held: the block can be allocated nevertheless. */
+static void cache_contig(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	const unsigned long nr = pageblock_nr_pages;
+	struct ioptdesc *iopt = NULL;
+	struct page *block, *page;
+	unsigned long pfn;
+	bool held;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_CONTIG_ALLOC))
+		kunit_skip(test, "needs CONFIG_CONTIG_ALLOC");
+	block = alloc_pages_node(numa_mem_id(), GFP_TEST | __GFP_THISNODE,
+				 pageblock_order);
+	if (!block)
+		kunit_skip(test, "no free block");
+	split_page(block, pageblock_order);
+	page = block + 8;
+	pfn = page_to_pfn(block);
+
+	/* Make some of it what is to be held. */
+	for (long i = 0; i < nr_pages(p); i++)
+		set_page_count(page + i, 0);
+	if (p->order)
+		prep_compound_page(page, p->order);
+	if (p->type == MEMDESC_IOPTDESC) {
+		iopt = memdesc_alloc_own_noprof(GFP_TEST, NUMA_NO_NODE,
+						MEMDESC_IOPTDESC);
+		KUNIT_ASSERT_NOT_NULL(test, iopt);
+		memdesc_attach(page, p->order, iopt, MEMDESC_IOPTDESC);
+		mod_node_page_state(page_pgdat(page), NR_IOMMU_PAGES,
+				    nr_pages(p));
+		mod_node_page_state(page_pgdat(page), NR_SECONDARY_PAGETABLE,
+				    nr_pages(p));
+		held = memdesc_cache_put_ioptdesc(iopt);
+	} else {
+		set_page_count(page, 1);
+		held = memdesc_cache_put_ptdesc(page_ptdesc(page));
+	}
+	for (unsigned long i = 0; i < nr; i++)
+		if (i < 8 || i >= 8 + nr_pages(p))
+			__free_page(block + i);
+	/* The zone of the block may not be the one that is held. */
+	if (!held) {
+		if (p->type == MEMDESC_IOPTDESC)
+			put_table(p, page_address(page));
+		else
+			__free_pages(page, p->order);
+		kunit_skip(test, "memory of another zone");
+	}
+	expect_counters(test, p, before, 0, nr_pages(p));
+
+	err = alloc_contig_range(pfn, pfn + nr, ACR_FLAGS_NONE, GFP_TEST);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_counters(test, p, before, 0, 0);
+	if (!err)
+		free_contig_range(pfn, nr);
+	memdesc_cache_drain(true);
+}
+
+/* What is held belongs to nobody, and nobody can hand it over. */
+static void cache_preserve(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	void *virt = must_get(test, p, GFP_TEST);
+	struct page *page = virt_to_page(virt);
+	struct ioptdesc *iopt = NULL;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_KEXEC_HANDOVER) || !kho_is_enabled()) {
+		put_table(p, virt);
+		kunit_skip(test, "needs kho=on");
+	}
+	if (p->type == MEMDESC_IOPTDESC)
+		iopt = page_ioptdesc(page);
+	put_table(p, virt);
+	expect_held(test, page);
+
+	if (iopt) {
+		KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(iopt), -EINVAL);
+		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EINVAL);
+	} else {
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(page)),
+				-EINVAL);
+	}
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, p->order), -EINVAL);
+	err = kho_folio_preserve((struct folio *)page);
+	KUNIT_EXPECT_EQ(test, err, -EINVAL);
+	memdesc_cache_drain(true);
+}
+
+/* Somebody else has a reference: the memory is his, not to be held. */
+static void cache_reference(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	struct page *page;
+	void *virt;
+
+	if (p->type == MEMDESC_IOPTDESC)
+		kunit_skip(test, "has no reference count");
+	virt = must_get(test, p, GFP_TEST);
+	page = virt_to_page(virt);
+	get_page(page);
+	put_table(p, virt);
+	expect_counters(test, p, before, 0, 0);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	put_page(page);
+	expect_counters(test, p, before, 0, 0);
+}
+
+#ifdef CONFIG_MEMCG
+static struct mem_cgroup *get_any_memcg(void)
+{
+	struct cgroup_subsys_state *css, *found = NULL;
+
+	rcu_read_lock();
+	css_for_each_descendant_pre(css, &root_mem_cgroup->css) {
+		if (css != &root_mem_cgroup->css && css_tryget_online(css)) {
+			found = css;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found ? mem_cgroup_from_css(found) : NULL;
+}
+
+/* A memcg pays for what it uses and not for what is held. */
+static void cache_account(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	struct mem_cgroup *memcg = get_any_memcg(), *old;
+	struct page *page, *again;
+	void *virt;
+
+	if (!memcg)
+		kunit_skip(test, "no memory cgroup but the root");
+	put_table(p, must_get(test, p, GFP_TEST));
+
+	old = current->active_memcg;
+	current->active_memcg = memcg;
+	virt = must_get(test, p, GFP_TEST | __GFP_ACCOUNT);
+	current->active_memcg = old;
+	page = virt_to_page(virt);
+	KUNIT_EXPECT_TRUE(test, PageMemcgKmem(page));
+	put_table(p, virt);
+	KUNIT_EXPECT_EQ(test, page->memcg_data, 0);
+	/* Of both types one is held: its own, or the one from before. */
+	expect_counters(test, p, before, 0, nr_pages(p));
+
+	virt = must_get(test, p, GFP_TEST);
+	again = virt_to_page(virt);
+	KUNIT_EXPECT_EQ(test, again->memcg_data, 0);
+	put_table(p, virt);
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+	css_put(&memcg->css);
+}
+#else
+static void cache_account(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MEMCG");
+}
+#endif
+
+static void cache_off(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt;
+
+	fill(test, p);
+	memdesc_cache_enable(false);
+	expect_counters(test, p, before, 0, 0);
+	virt = must_get(test, p, GFP_TEST);
+	put_table(p, virt);
+	expect_counters(test, p, before, 0, 0);
+	memdesc_cache_enable(true);
+}
+
+/*
+ * Interrupts that allocate and free in the middle of what the thread does. Soft
+ * ones: lockdep objects to the page allocator's locks in a timer's hard interrupt.
+ */
+struct irq_test {
+	struct hrtimer timer;
+	const struct cache_param *p;
+	void *virt;
+	unsigned long ticks;
+	bool wrong;
+};
+
+static enum hrtimer_restart irq_test_tick(struct hrtimer *timer)
+{
+	struct irq_test *t = container_of(timer, struct irq_test, timer);
+
+	if (t->virt) {
+		if (*(unsigned long *)t->virt != (unsigned long)t)
+			t->wrong = true;
+		put_table(t->p, t->virt);
+		t->virt = NULL;
+	} else {
+		t->virt = get_table(t->p, GFP_ATOMIC | __GFP_ZERO |
+				    __GFP_NOWARN);
+		if (t->virt) {
+			if (*(unsigned long *)t->virt)
+				t->wrong = true;
+			*(unsigned long *)t->virt = (unsigned long)t;
+		}
+	}
+	t->ticks++;
+	hrtimer_forward_now(timer, us_to_ktime(50));
+	return HRTIMER_RESTART;
+}
+
+static void cache_interrupt(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	struct irq_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	const unsigned long end = jiffies + msecs_to_jiffies(300);
+	unsigned long wrong = 0, rounds = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "interrupts do not allocate");
+	t->p = p;
+	hrtimer_setup(&t->timer, irq_test_tick, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_SOFT);
+	hrtimer_start(&t->timer, us_to_ktime(50), HRTIMER_MODE_REL_SOFT);
+	while (time_before(jiffies, end)) {
+		unsigned long *virt[3] = {};
+
+		for (int i = 0; i < 3; i++) {
+			virt[i] = get_table(p, GFP_TEST | __GFP_ZERO);
+			if (!virt[i])
+				continue;
+			wrong += !!*virt[i];
+			*virt[i] = (unsigned long)&virt[i];
+		}
+		for (int i = 0; i < 3; i++) {
+			if (!virt[i])
+				continue;
+			wrong += *virt[i] != (unsigned long)&virt[i];
+			put_table(p, virt[i]);
+		}
+		rounds++;
+	}
+	hrtimer_cancel(&t->timer);
+	if (t->virt)
+		put_table(p, t->virt);
+	kunit_info(test, "%lu rounds, %lu interrupts", rounds, t->ticks);
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	KUNIT_EXPECT_FALSE(test, t->wrong);
+	KUNIT_EXPECT_GT(test, t->ticks, 0);
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+}
+
+/*
+ * Walkers on all CPUs look descriptors up and try to take references, as the
+ * rule at page_memdesc() says, while two threads allocate and free them.
+ */
+#define NR_WATCHED	16
+
+struct walk {
+	struct page *page[NR_WATCHED];
+	unsigned long looked, taken, types, wrong, rounds;
+};
+
+static int walker(void *arg)
+{
+	struct walk *w = arg;
+	unsigned int i = 0;
+
+	while (!kthread_should_stop()) {
+		struct page *page = READ_ONCE(w->page[i++ % NR_WATCHED]);
+		memdesc_t md, again;
+		struct folio *folio;
+
+		if (!(i % 1024))
+			cond_resched();
+		if (!page)
+			continue;
+		rcu_read_lock();
+		md = page_memdesc(page);
+		w->looked++;
+		switch (memdesc_type(md)) {
+		case MEMDESC_IOPTDESC:
+			w->types |= 1;
+			/* Of the slab cache it is from, whatever it is now. */
+			if (!memdesc_ptr(md))
+				w->wrong++;
+			rcu_read_unlock();
+			continue;
+		case MEMDESC_PTDESC:
+			w->types |= 2;
+			break;
+		default:
+			w->types |= 4;
+			rcu_read_unlock();
+			continue;
+		}
+		folio = ptdesc_folio((struct ptdesc *)memdesc_ptr(md));
+		if (folio_try_get(folio)) {
+			again = page_memdesc(page);
+			/*
+			 * Still the same: now it cannot be anything else, and
+			 * its owner can make it no table, but not free it.
+			 */
+			if (memdesc_type(again) == MEMDESC_PTDESC &&
+			    memdesc_ptr(again) == memdesc_ptr(md)) {
+				w->taken++;
+				for (int j = 0; j < 16; j++) {
+					cpu_relax();
+					if (!folio_ref_count(folio) ||
+					    page_memdesc_type(page) ==
+					    MEMDESC_IOPTDESC)
+						w->wrong++;
+				}
+			}
+			rcu_read_unlock();
+			folio_put(folio);
+		} else {
+			rcu_read_unlock();
+		}
+	}
+	return 0;
+}
+
+static int churner(void *arg)
+{
+	static const struct cache_param *const tables[] = {
+		&params[0], &params[4], &params[1], &params[5],
+	};
+	struct walk *w = arg;
+	unsigned long *virt[NR_WATCHED] = {};
+	unsigned int i = 0;
+
+	while (!kthread_should_stop()) {
+		const unsigned int slot = i % NR_WATCHED;
+		const struct cache_param *p = tables[slot % 4];
+
+		if (virt[slot]) {
+			/* Would not be so if somebody else had got it, too. */
+			if (*virt[slot] != (unsigned long)&virt[slot])
+				w->wrong++;
+			put_table(p, virt[slot]);
+		}
+		virt[slot] = get_table(p, GFP_TEST | __GFP_ZERO);
+		if (virt[slot]) {
+			if (*virt[slot])
+				w->wrong++;
+			*virt[slot] = (unsigned long)&virt[slot];
+			WRITE_ONCE(w->page[slot], virt_to_page(virt[slot]));
+		}
+		w->rounds++;
+		i = i * 5 + 3;
+		if (!(w->rounds % 256))
+			cond_resched();
+	}
+	for (i = 0; i < NR_WATCHED; i++)
+		if (virt[i])
+			put_table(tables[i % 4], virt[i]);
+	return 0;
+}
+
+static void cache_walkers(struct kunit *test)
+{
+	const struct counters before = get_counters();
+
+	for (int on = 0; on < 2; on++) {
+		struct walk *w = kunit_kcalloc(test, 2, sizeof(*w), GFP_KERNEL);
+		struct task_struct *t[4];
+		unsigned long wrong = 0, taken = 0;
+
+		KUNIT_ASSERT_NOT_NULL(test, w);
+		memdesc_cache_enable(on);
+		/* Walkers and those whose memory they look at change CPUs. */
+		for (int i = 0; i < 4; i++) {
+			t[i] = kthread_run(i % 2 ? walker : churner, &w[i / 2],
+					   "memdesc_cache/%d", i);
+			KUNIT_ASSERT_FALSE(test, IS_ERR(t[i]));
+		}
+		msleep(1000);
+		for (int i = 3; i >= 0; i--)
+			kthread_stop(t[i]);
+		for (int i = 0; i < 2; i++) {
+			kunit_info(test, "lists %s: %lu tables, %lu looked up, %lu references\n",
+				   on ? "on" : "off", w[i].rounds, w[i].looked,
+				   w[i].taken);
+			wrong += w[i].wrong;
+			taken += w[i].taken;
+			KUNIT_EXPECT_EQ(test, w[i].types & 3, 3);
+		}
+		KUNIT_EXPECT_EQ(test, wrong, 0);
+		KUNIT_EXPECT_GT(test, taken, 0);
+		memdesc_cache_drain(true);
+		expect_counters(test, &params[4], before, 0, 0);
+	}
+}
+
+static bool was_enabled;
+
+static int cache_suite_init(struct kunit_suite *suite)
+{
+	was_enabled = memdesc_cache_enable(true);
+	return 0;
+}
+
+static void cache_suite_exit(struct kunit_suite *suite)
+{
+	memdesc_cache_enable(was_enabled);
+}
+
+/* The thread that this runs in runs the test, and nothing after it. */
+static int cache_init(struct kunit *test)
+{
+	const unsigned int cpu = cpumask_first(cpu_online_mask);
+
+	memdesc_cache_drain(true);
+	return set_cpus_allowed_ptr(current, cpumask_of(cpu));
+}
+
+static void cache_exit(struct kunit *test)
+{
+	memdesc_cache_drain(true);
+}
+
+static struct kunit_case cache_cases[] = {
+	KUNIT_CASE_PARAM(cache_reuse, params_gen_params),
+	KUNIT_CASE_PARAM(cache_zone, params_gen_params),
+	KUNIT_CASE_PARAM(cache_node, params_gen_params),
+	KUNIT_CASE_PARAM(cache_bound, params_gen_params),
+	KUNIT_CASE_PARAM(cache_shrinker, params_gen_params),
+	KUNIT_CASE_PARAM(cache_contig, params_gen_params),
+	KUNIT_CASE_PARAM(cache_preserve, params_gen_params),
+	KUNIT_CASE_PARAM(cache_reference, params_gen_params),
+	KUNIT_CASE_PARAM(cache_account, params_gen_params),
+	KUNIT_CASE_PARAM(cache_off, params_gen_params),
+	KUNIT_CASE_PARAM(cache_interrupt, params_gen_params),
+	KUNIT_CASE_SLOW(cache_walkers),
+	KUNIT_CASE_SLOW(cache_pressure),
+	KUNIT_CASE_PARAM(cache_cpu_offline, params_gen_params),
+	{}
+};
+
+static struct kunit_suite cache_suite = {
+	.name		= "memdesc_cache",
+	.suite_init	= cache_suite_init,
+	.suite_exit	= cache_suite_exit,
+	.init		= cache_init,
+	.exit		= cache_exit,
+	.test_cases	= cache_cases,
+};
+
+kunit_test_suite(cache_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the lists of freed memory descriptors");
+MODULE_LICENSE("GPL");

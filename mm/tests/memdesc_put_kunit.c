@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the last reference: memory goes back by its type, and who asked
+ * to be told of it is told once.
+ */
+#include <kunit/test.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/folio_type.h>
+#include <linux/hugetlb.h>
+#include <linux/ioport.h>
+#include <linux/ioptdesc.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/memdesc.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mount.h>
+#include <linux/pagemap.h>
+#include <linux/pseudo_fs.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+#include <net/page_pool/helpers.h>
+#include "../internal.h"
+
+/*
+ * In functions of their own: these warn once for each place that they are
+ * inlined to.
+ */
+static noinline void test_get_page(struct page *page)
+{
+	get_page(page);
+}
+
+static noinline void test_put_page(struct page *page)
+{
+	put_page(page);
+}
+
+/* Types without a refcount: no reference can be taken or dropped. */
+static void put_frozen(struct kunit *test, struct page *page)
+{
+	struct page *head = compound_head(page);
+	const unsigned int type = head->page_type;
+
+	KUNIT_ASSERT_EQ(test, page_ref_count(head), 0);
+
+	kunit_warning_suppress(test) {
+		test_get_page(page);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(head), 0);
+
+	/* iov_iter does so with kmalloc() memory: not a word. */
+	kunit_warning_suppress(test) {
+		test_put_page(page);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(head), 0);
+	KUNIT_EXPECT_EQ(test, head->page_type, type);
+
+	/* A reference that came from nowhere does not take the memory along. */
+	kunit_warning_suppress(test) {
+		page_ref_inc(head);
+		folio_put((struct folio *)head);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(head), 0);
+	KUNIT_EXPECT_EQ(test, head->page_type, type);
+
+	kunit_warning_suppress(test) {
+		struct folio_batch batch;
+
+		folio_batch_init(&batch);
+		page_ref_inc(head);
+		folio_batch_add(&batch, (struct folio *)head);
+		folios_put(&batch);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(head), 0);
+	KUNIT_EXPECT_EQ(test, head->page_type, type);
+}
+
+static void memdesc_put_test_frozen(struct kunit *test)
+{
+	struct ioptdesc *iopt;
+	void *mem;
+
+	mem = kmalloc(64, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	put_frozen(test, virt_to_page(mem));
+	kfree(mem);
+
+	mem = kmalloc(PAGE_SIZE << 3, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	put_frozen(test, virt_to_page(mem + PAGE_SIZE));
+	kfree(mem);
+
+	iopt = memdesc_alloc_node(GFP_KERNEL, 1, NUMA_NO_NODE, struct ioptdesc);
+	KUNIT_ASSERT_NOT_NULL(test, iopt);
+	put_frozen(test, iopt->page + 1);
+	memdesc_free(iopt);
+}
+
+/* One page for two owners of a reference: the last one frees, one by one or not. */
+static void put_table(struct kunit *test, unsigned int order, bool batched)
+{
+	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL_ACCOUNT, order);
+	struct folio_batch batch;
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	page = ptdesc_page(ptdesc);
+	get_page(page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_TRUE(test, PageTable(page));
+
+	/* Stays on this CPU's list, where it can be looked at. */
+	preempt_disable();
+	if (batched) {
+		folio_batch_init(&batch);
+		folio_batch_add(&batch, (struct folio *)page);
+		folios_put(&batch);
+	} else {
+		put_page(page);
+	}
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
+	KUNIT_EXPECT_FALSE(test, PageTable(page));
+	preempt_enable();
+}
+
+static void memdesc_put_test_table(struct kunit *test)
+{
+	for (unsigned int order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
+		put_table(test, order, false);
+		put_table(test, order, true);
+	}
+}
+
+static void memdesc_put_test_hugetlb(struct kunit *test)
+{
+#ifdef CONFIG_HUGETLB_PAGE
+	struct hstate *h = &default_hstate;
+
+	if (!hugepages_supported())
+		kunit_skip(test, "no huge pages");
+
+	for (int batched = 0; batched < 2; batched++) {
+		const unsigned long before = h->nr_huge_pages;
+		struct folio_batch batch;
+		struct folio *folio;
+
+		/* Not of the pool: given back to the page allocator. */
+		folio = alloc_hugetlb_folio_nodemask(h, numa_mem_id(), NULL,
+						     GFP_KERNEL | __GFP_COMP |
+						     __GFP_NOWARN, true);
+		if (!folio)
+			kunit_skip(test, "no memory");
+		KUNIT_EXPECT_TRUE(test, folio_test_hugetlb(folio));
+		KUNIT_EXPECT_EQ(test, page_memdesc_type(folio_page(folio, 3)),
+				MEMDESC_FOLIO);
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+		if (batched) {
+			folio_batch_init(&batch);
+			folio_batch_add(&batch, folio);
+			folios_put(&batch);
+		} else {
+			free_page_desc(&folio->page);
+		}
+		KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(folio));
+		KUNIT_EXPECT_EQ(test, h->nr_huge_pages, before);
+	}
+#else
+	kunit_skip(test, "needs CONFIG_HUGETLB_PAGE");
+#endif
+}
+
+#ifdef CONFIG_DEVICE_PRIVATE
+static unsigned int device_freed;
+
+static void device_folio_free(struct folio *folio)
+{
+	device_freed++;
+}
+
+static vm_fault_t device_migrate(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct dev_pagemap_ops device_ops = {
+	.folio_free	= device_folio_free,
+	.migrate_to_ram	= device_migrate,
+};
+
+static void memdesc_put_test_device(struct kunit *test)
+{
+	struct dev_pagemap *pgmap = kunit_kzalloc(test, sizeof(*pgmap),
+						  GFP_KERNEL);
+	struct folio_batch batch;
+	struct resource *res;
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, pgmap);
+	res = request_free_mem_region(&iomem_resource, SZ_128M, "memdesc_put");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(res));
+	pgmap->type = MEMORY_DEVICE_PRIVATE;
+	pgmap->range.start = res->start;
+	pgmap->range.end = res->end;
+	pgmap->nr_range = 1;
+	pgmap->ops = &device_ops;
+	pgmap->owner = &device_freed;
+	if (IS_ERR(memremap_pages(pgmap, numa_mem_id()))) {
+		release_mem_region(res->start, resource_size(res));
+		kunit_skip(test, "no device memory");
+	}
+
+	device_freed = 0;
+	page = pfn_to_page(PHYS_PFN(res->start));
+	zone_device_page_init(page, pgmap, 0);
+	unlock_page(page);
+	KUNIT_EXPECT_TRUE(test, is_zone_device_page(page));
+	get_page(page);
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, device_freed, 0);
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, device_freed, 1);
+
+	zone_device_page_init(page, pgmap, 0);
+	unlock_page(page);
+	folio_batch_init(&batch);
+	folio_batch_add(&batch, page_folio(page));
+	folios_put(&batch);
+	KUNIT_EXPECT_EQ(test, device_freed, 2);
+
+	memunmap_pages(pgmap);
+	release_mem_region(res->start, resource_size(res));
+}
+#else
+static void memdesc_put_test_device(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_DEVICE_PRIVATE");
+}
+#endif
+
+/* A filesystem that does nothing but count what it is told. */
+#define TOY_FOLIOS	4
+
+static unsigned int toy_reported[TOY_FOLIOS];
+
+static void toy_free_folio(struct folio *folio)
+{
+	if (folio->index < TOY_FOLIOS)
+		toy_reported[folio->index]++;
+}
+
+static const struct address_space_operations toy_aops = {
+	.dirty_folio	= noop_dirty_folio,
+	.free_folio	= toy_free_folio,
+};
+
+DEFINE_FOLIO_TYPE(toy_folio, &toy_aops);
+
+static int toy_init_fs_context(struct fs_context *fc)
+{
+	return init_pseudo(fc, 0x746f7921) ? 0 : -ENOMEM;
+}
+
+static struct file_system_type toy_type = {
+	.name		 = "memdesc_put_toy",
+	.init_fs_context = toy_init_fs_context,
+	.kill_sb	 = kill_anon_super,
+};
+
+struct toy {
+	struct vfsmount *mnt;
+	struct inode *inode;
+};
+
+static struct inode *toy_inode(struct kunit *test, struct toy *toy)
+{
+	toy->mnt = kern_mount(&toy_type);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(toy->mnt));
+	toy->inode = new_inode(toy->mnt->mnt_sb);
+	KUNIT_ASSERT_NOT_NULL(test, toy->inode);
+	toy->inode->i_mode = S_IFREG;
+	toy->inode->i_mapping->a_ops = &toy_aops;
+	mapping_set_gfp_mask(toy->inode->i_mapping, GFP_KERNEL);
+	i_size_write(toy->inode, TOY_FOLIOS * PAGE_SIZE);
+	memset(toy_reported, 0, sizeof(toy_reported));
+	return toy->inode;
+}
+
+static void toy_exit(struct toy *toy)
+{
+	iput(toy->inode);
+	kern_unmount(toy->mnt);
+}
+
+/* A clean folio in the page cache and on the LRU list, with a reference. */
+static struct folio *toy_add(struct kunit *test, struct inode *inode,
+			     pgoff_t index)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_ASSERT_EQ(test, filemap_add_folio(inode->i_mapping, folio, index,
+						GFP_KERNEL), 0);
+	folio_mark_uptodate(folio);
+	folio_unlock(folio);
+	/* The batches hold references. */
+	lru_add_drain_all();
+	return folio;
+}
+
+static void toy_expect(struct kunit *test, unsigned int a, unsigned int b,
+		       unsigned int c, unsigned int d)
+{
+	KUNIT_EXPECT_EQ(test, toy_reported[0], a);
+	KUNIT_EXPECT_EQ(test, toy_reported[1], b);
+	KUNIT_EXPECT_EQ(test, toy_reported[2], c);
+	KUNIT_EXPECT_EQ(test, toy_reported[3], d);
+}
+
+/*
+ * The owner of a folio is told when the page cache gives it up, however it comes
+ * to that, and is not told again when the last reference goes, whoever has it.
+ */
+static void memdesc_put_test_free_folio_put(struct kunit *test)
+{
+	struct toy toy;
+	struct inode *inode = toy_inode(test, &toy);
+	struct folio *folio = toy_add(test, inode, 0);
+	struct folio *other = toy_add(test, inode, 1);
+
+	/* A reference comes and goes: of no interest to the owner. */
+	folio_get(folio);
+	folio_put(folio);
+	put_page(&other->page);
+	toy_expect(test, 0, 0, 0, 0);
+
+	/* The page cache goes first, then the last reference by folio_put(). */
+	folio_lock(folio);
+	filemap_remove_folio(folio);
+	folio_unlock(folio);
+	toy_expect(test, 1, 0, 0, 0);
+	KUNIT_EXPECT_NULL(test, folio->mapping);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	folio_put(folio);
+	toy_expect(test, 1, 0, 0, 0);
+
+	/* The page cache has the last one. */
+	folio_lock(other);
+	folio_get(other);
+	filemap_remove_folio(other);
+	folio_unlock(other);
+	memdesc_free(other);
+	toy_expect(test, 1, 1, 0, 0);
+
+	toy_exit(&toy);
+	toy_expect(test, 1, 1, 0, 0);
+}
+
+static void memdesc_put_test_free_folio_truncate(struct kunit *test)
+{
+	struct toy toy;
+	struct inode *inode = toy_inode(test, &toy);
+	struct folio *held;
+	pgoff_t i;
+
+	for (i = 0; i < TOY_FOLIOS; i++) {
+		struct folio *folio = toy_add(test, inode, i);
+
+		if (i == 2)
+			held = folio;
+		else
+			folio_put(folio);
+	}
+	toy_expect(test, 0, 0, 0, 0);
+	truncate_inode_pages(inode->i_mapping, 2 * PAGE_SIZE);
+	toy_expect(test, 0, 0, 1, 1);
+	KUNIT_EXPECT_NULL(test, held->mapping);
+	folio_put(held);
+	toy_expect(test, 0, 0, 1, 1);
+
+	KUNIT_EXPECT_EQ(test, invalidate_mapping_pages(inode->i_mapping, 0, 0),
+			1);
+	toy_expect(test, 1, 0, 1, 1);
+
+	/* What is left goes with the inode. */
+	toy_exit(&toy);
+	toy_expect(test, 1, 1, 1, 1);
+}
+
+static void memdesc_put_test_free_folio_reclaim(struct kunit *test)
+{
+	struct toy toy;
+	struct inode *inode = toy_inode(test, &toy);
+	struct folio *held = NULL;
+	LIST_HEAD(list);
+	pgoff_t i;
+
+	for (i = 0; i < TOY_FOLIOS; i++) {
+		struct folio *folio = toy_add(test, inode, i);
+
+		KUNIT_ASSERT_TRUE(test, folio_isolate_lru(folio));
+		list_add(&folio->lru, &list);
+		if (i == 3)
+			held = folio;
+		else
+			folio_put(folio);
+	}
+	/* One is in use, which reclaim puts back. */
+	KUNIT_EXPECT_EQ(test, reclaim_pages(&list), TOY_FOLIOS - 1);
+	toy_expect(test, 1, 1, 1, 0);
+	KUNIT_EXPECT_PTR_EQ(test, held->mapping, inode->i_mapping);
+	folio_put(held);
+
+	toy_exit(&toy);
+	toy_expect(test, 1, 1, 1, 1);
+}
+
+/* folio_toy_folio() accepts the owner's folios only, where it looks. */
+static void memdesc_put_test_folio_type(struct kunit *test)
+{
+	struct toy toy;
+	struct inode *inode = toy_inode(test, &toy);
+	struct folio *folio = toy_add(test, inode, 0);
+	static const struct address_space_operations others;
+
+	kunit_warning_suppress(test) {
+		struct toy_folio *mine = folio_toy_folio(folio);
+
+		KUNIT_EXPECT_PTR_EQ(test, &mine->folio, folio);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
+	KUNIT_EXPECT_TRUE(test, folio_may_have_aops(folio, &toy_aops));
+
+	inode->i_mapping->a_ops = &others;
+	KUNIT_EXPECT_FALSE(test, folio_may_have_aops(folio, &toy_aops));
+	kunit_warning_suppress(test) {
+		struct toy_folio *mine = folio_toy_folio(folio);
+
+		KUNIT_EXPECT_PTR_EQ(test, &mine->folio, folio);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test,
+						      IS_ENABLED(CONFIG_DEBUG_VM));
+	}
+	inode->i_mapping->a_ops = &toy_aops;
+
+	folio->mapping = (void *)((unsigned long)inode->i_mapping |
+				  FOLIO_MAPPING_ANON);
+	KUNIT_EXPECT_FALSE(test, folio_may_have_aops(folio, &toy_aops));
+	folio->mapping = inode->i_mapping;
+
+	/* Truncated: it does not tell. */
+	truncate_inode_pages(inode->i_mapping, 0);
+	KUNIT_EXPECT_NULL(test, folio->mapping);
+	KUNIT_EXPECT_TRUE(test, folio_may_have_aops(folio, &toy_aops));
+	folio_put(folio);
+	toy_exit(&toy);
+}
+
+#ifdef CONFIG_PAGE_POOL
+/* Does the pool hand this page out again? It has others as well. */
+static bool pool_has(struct page_pool *pool, struct page *page)
+{
+	static struct page *others[256];
+	bool found = false;
+	int n = 0;
+
+	while (n < ARRAY_SIZE(others)) {
+		others[n] = page_pool_alloc_pages(pool, GFP_KERNEL);
+		found = others[n] == page;
+		if (found || !others[n])
+			break;
+		n++;
+	}
+	while (n--)
+		page_pool_put_full_page(pool, others[n], false);
+	return found;
+}
+
+/* What belongs to a pool is netmem, by the pool's signature and no page type. */
+static void netmem_in_pool(struct kunit *test, unsigned int order)
+{
+	const struct page_pool_params params = {
+		.order		= order,
+		.pool_size	= 8,
+		.nid		= NUMA_NO_NODE,
+	};
+	struct page_pool *pool = page_pool_create(&params);
+	struct netmem_desc *nmdesc;
+	struct page *page;
+	memdesc_t md;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(pool));
+	page = page_pool_alloc_pages(pool, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+
+	KUNIT_EXPECT_FALSE(test, page_has_type(page));
+	md = page_memdesc(page + (1 << order) - 1);
+	KUNIT_EXPECT_EQ(test, memdesc_type(md), MEMDESC_NETMEM);
+	KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(md), (void *)page);
+	nmdesc = memdesc_ptr(md);
+	KUNIT_EXPECT_PTR_EQ(test, nmdesc->pp, pool);
+
+	/* No preserve takes it, whatever the memory is said to be. */
+	if (kho_is_enabled()) {
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve((struct folio *)page),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, order),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(page_address(page),
+							       PAGE_SIZE << order),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(page)),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_LT(test, kho_slab_preserve(page_address(page)), 0);
+		if (order)
+			KUNIT_EXPECT_LT(test, kho_pages_preserve(page + 1, 0), 0);
+	}
+
+	/* References to the page are not those of the pool. */
+	get_page(page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
+
+	/* The last of the pool's references takes it back, not the allocator. */
+	atomic_long_inc(&nmdesc->pp_ref_count);
+	memdesc_free(nmdesc);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&nmdesc->pp_ref_count), 1);
+	memdesc_free(nmdesc);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
+	KUNIT_ASSERT_TRUE(test, pool_has(pool, page));
+
+	/* The same if the type is looked up. */
+	free_page_desc(page);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
+	KUNIT_ASSERT_TRUE(test, pool_has(pool, page));
+
+	/* Two references: not to be recycled, so the pool gives it up. */
+	get_page(page);
+	memdesc_free(nmdesc);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_NE(test, page_memdesc_type(page), MEMDESC_NETMEM);
+	put_page(page);
+
+	page_pool_destroy(pool);
+}
+
+static void memdesc_put_test_netmem(struct kunit *test)
+{
+	netmem_in_pool(test, 0);
+	netmem_in_pool(test, 2);
+}
+#else
+static void memdesc_put_test_netmem(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_PAGE_POOL");
+}
+#endif
+
+static struct kunit_case memdesc_put_test_cases[] = {
+	KUNIT_CASE(memdesc_put_test_frozen),
+	KUNIT_CASE(memdesc_put_test_table),
+	KUNIT_CASE(memdesc_put_test_hugetlb),
+	KUNIT_CASE(memdesc_put_test_device),
+	KUNIT_CASE(memdesc_put_test_free_folio_put),
+	KUNIT_CASE(memdesc_put_test_free_folio_truncate),
+	KUNIT_CASE(memdesc_put_test_free_folio_reclaim),
+	KUNIT_CASE(memdesc_put_test_folio_type),
+	KUNIT_CASE(memdesc_put_test_netmem),
+	{}
+};
+
+static struct kunit_suite memdesc_put_test_suite = {
+	.name = "memdesc_put",
+	.test_cases = memdesc_put_test_cases,
+};
+
+kunit_test_suite(memdesc_put_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the last reference to memory of any type");
+MODULE_LICENSE("GPL");
