@@ -979,7 +979,7 @@ static unsigned int kmt_vm_order(const struct vm_struct *vm)
 }
 
 /* A counter of pages with what the CPUs have not yet added to it. */
-static long kmt_node_stat(enum node_stat_item item)
+static long kmt_sum_node_stat(enum node_stat_item item)
 {
 	long nr = atomic_long_read(&vm_node_stat[item]);
 	int nid, cpu;
@@ -989,6 +989,18 @@ static long kmt_node_stat(enum node_stat_item item)
 			nr += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats,
 					  cpu)->vm_node_stat_diff[item];
 	}
+	return nr;
+}
+
+/* Until it is the same twice: a CPU may be folding its part in meanwhile. */
+static long kmt_node_stat(enum node_stat_item item)
+{
+	long nr, again = kmt_sum_node_stat(item);
+
+	do {
+		nr = again;
+		again = kmt_sum_node_stat(item);
+	} while (nr != again);
 	return nr;
 }
 
