@@ -1107,8 +1107,8 @@ void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
  * @types: bit mask of the types to accept
  * @untyped_as: what it is if its type was not recorded
  *
- * Context: Process context.
- * Return: the first page, or ERR_PTR(-EINVAL) or ERR_PTR(-ENOENT).
+ * Context: As kho_claim().
+ * Return: As kho_claim().
  */
 struct page *kho_restore(phys_addr_t phys, unsigned long types,
 			 enum kho_memdesc untyped_as)
@@ -1130,8 +1130,8 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
  * @untyped_as: what they are if their type was not recorded
  * @pages: set to the first page of each; garbage after an error
  *
- * Context: Process context.
- * Return: 0, %-EINVAL or %-ENOENT.
+ * Context: As kho_claim().
+ * Return: 0, or an error of kho_claim(); then nothing was restored.
  */
 int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
 		      unsigned long types, enum kho_memdesc untyped_as,
@@ -1169,7 +1169,8 @@ int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
  *
  * Context: Process context, any time after the page allocator is up.
  * Return: 0; %-EINVAL if what is preserved there has another type or order;
- *	%-ENOENT if nothing is, or it is restored or held already.
+ *	%-ENOENT if nothing is, or it is restored or held already; early in the
+ *	boot %-ENOMEM.
  */
 int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
 		       enum kho_memdesc type)
