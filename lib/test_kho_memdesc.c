@@ -978,32 +978,6 @@ static unsigned int kmt_vm_order(const struct vm_struct *vm)
 #endif
 }
 
-/* A counter of pages with what the CPUs have not yet added to it. */
-static long kmt_sum_node_stat(enum node_stat_item item)
-{
-	long nr = atomic_long_read(&vm_node_stat[item]);
-	int nid, cpu;
-
-	for_each_online_node(nid) {
-		for_each_online_cpu(cpu)
-			nr += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats,
-					  cpu)->vm_node_stat_diff[item];
-	}
-	return nr;
-}
-
-/* Until it is the same twice: a CPU may be folding its part in meanwhile. */
-static long kmt_node_stat(enum node_stat_item item)
-{
-	long nr, again = kmt_sum_node_stat(item);
-
-	do {
-		nr = again;
-		again = kmt_sum_node_stat(item);
-	} while (nr != again);
-	return nr;
-}
-
 /*
  * Note by how much NR_PAGETABLE, which was @before, has moved too far when the
  * object came (@sign is 1) or went (-1). Mappings of vmalloc memory take tables.
@@ -1013,7 +987,8 @@ static void kmt_note_pagetables(const struct kmt_object *obj, long before,
 {
 	if (kmt_is_vmalloc(obj->type))
 		return;
-	kmt_pagetable_noise += kmt_node_stat(NR_PAGETABLE) - before;
+	kmt_pagetable_noise += global_node_page_state_snapshot(NR_PAGETABLE);
+	kmt_pagetable_noise -= before;
 	if (kmt_ptdesc_state(obj))
 		kmt_pagetable_noise -= sign * (1L << obj->order);
 }
@@ -1223,14 +1198,14 @@ static void kmt_bad_list_leak(const struct kmt_object *obj, phys_addr_t phys)
 	if (IS_ENABLED(CONFIG_KASAN))
 		return;
 
-	slab = kmt_node_stat(NR_SLAB_UNRECLAIMABLE_B);
+	slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B);
 	for (unsigned int i = 0; i < rounds; i++) {
 		kmt_bad_list(obj, phys);
 		cond_resched();
 	}
 	/* Slabs of descriptors wait for readers. */
 	rcu_barrier();
-	slab = kmt_node_stat(NR_SLAB_UNRECLAIMABLE_B) - slab;
+	slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B) - slab;
 
 	/* other users of memory are noise */
 	kmt_expect(obj, "failed restores of a list", "leak", false, slab >
@@ -1629,7 +1604,7 @@ static void kmt_hold(struct kmt_object *obj)
 /* Frees the object by the ordinary function and forgets it. */
 static void kmt_release(struct kmt_object *obj)
 {
-	long nr = kmt_node_stat(NR_PAGETABLE);
+	long nr = global_node_page_state_snapshot(NR_PAGETABLE);
 
 	/* kho_unpreserve_free() is the ordinary function here */
 	if (obj->type == KMT_OLD_ALLOC && obj->preserved) {
@@ -1677,10 +1652,10 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 			kmt_bad_leak(obj);
 	}
 
-	nr = kmt_node_stat(NR_VMALLOC);
-	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES);
-	nr_secondary = kmt_node_stat(NR_SECONDARY_PAGETABLE);
-	tables = kmt_node_stat(NR_PAGETABLE);
+	nr = global_node_page_state_snapshot(NR_VMALLOC);
+	nr_iommu = global_node_page_state_snapshot(NR_IOMMU_PAGES);
+	nr_secondary = global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
+	tables = global_node_page_state_snapshot(NR_PAGETABLE);
 	/* The old entry points do not tell this error from others. */
 	if (restored)
 		addr = restored;
@@ -1688,9 +1663,10 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 		addr = kmt_restore_nomem(obj, entry->phys);
 	else
 		addr = kmt_restore(obj, entry->phys);
-	*nr_vmalloc += kmt_node_stat(NR_VMALLOC) - nr;
-	nr_iommu = kmt_node_stat(NR_IOMMU_PAGES) - nr_iommu;
-	nr_secondary = kmt_node_stat(NR_SECONDARY_PAGETABLE) - nr_secondary;
+	*nr_vmalloc += global_node_page_state_snapshot(NR_VMALLOC) - nr;
+	nr_iommu = global_node_page_state_snapshot(NR_IOMMU_PAGES) - nr_iommu;
+	nr_secondary = global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE) -
+		       nr_secondary;
 	kmt_note_pagetables(obj, tables, 1);
 
 	if (!kmt_expect(obj, "restore", "error", 0, PTR_ERR_OR_ZERO(addr))) {

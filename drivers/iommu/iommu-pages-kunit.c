@@ -19,23 +19,6 @@
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 
-/* In pages, exact: with what the CPUs have not yet added to the total. */
-static long node_stat(enum node_stat_item item)
-{
-	long sum = 0;
-	int nid, cpu;
-
-	for_each_online_node(nid) {
-		pg_data_t *pgdat = NODE_DATA(nid);
-
-		sum += atomic_long_read(&pgdat->vm_stat[item]);
-		for_each_online_cpu(cpu)
-			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
-					   cpu)->vm_node_stat_diff[item];
-	}
-	return sum;
-}
-
 struct counters {
 	long iommu;
 	long secondary;
@@ -44,8 +27,9 @@ struct counters {
 static struct counters get_counters(void)
 {
 	return (struct counters) {
-		.iommu		= node_stat(NR_IOMMU_PAGES),
-		.secondary	= node_stat(NR_SECONDARY_PAGETABLE),
+		.iommu = global_node_page_state_snapshot(NR_IOMMU_PAGES),
+		.secondary =
+			global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE),
 	};
 }
 

@@ -76,23 +76,6 @@ static long depth(const struct cache_param *p)
 	return memdesc_table[p->type].cached[p->order];
 }
 
-/* With what the CPUs have not yet added to the total. */
-static long node_stat(enum node_stat_item item)
-{
-	long sum = 0;
-	int nid, cpu;
-
-	for_each_online_node(nid) {
-		pg_data_t *pgdat = NODE_DATA(nid);
-
-		sum += atomic_long_read(&pgdat->vm_stat[item]);
-		for_each_possible_cpu(cpu)
-			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
-					   cpu)->vm_node_stat_diff[item];
-	}
-	return sum;
-}
-
 struct counters {
 	long reclaimable;
 	long iommu;
@@ -103,9 +86,11 @@ struct counters {
 static struct counters get_counters(void)
 {
 	return (struct counters) {
-		.reclaimable	= node_stat(NR_KERNEL_MISC_RECLAIMABLE),
-		.iommu		= node_stat(NR_IOMMU_PAGES),
-		.secondary	= node_stat(NR_SECONDARY_PAGETABLE),
+		.reclaimable =
+			global_node_page_state_snapshot(NR_KERNEL_MISC_RECLAIMABLE),
+		.iommu = global_node_page_state_snapshot(NR_IOMMU_PAGES),
+		.secondary =
+			global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE),
 		.held		= memdesc_cache_held(NUMA_NO_NODE),
 	};
 }

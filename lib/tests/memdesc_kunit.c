@@ -768,23 +768,9 @@ static const struct user_param users[] = {
 
 KUNIT_ARRAY_PARAM_DESC(users, users, name);
 
-/* In pages, exact: with what the CPUs have not yet added to the total. */
 static long node_stat(int item)
 {
-	long sum = 0;
-	int nid, cpu;
-
-	if (item < 0)
-		return 0;
-	for_each_online_node(nid) {
-		pg_data_t *pgdat = NODE_DATA(nid);
-
-		sum += atomic_long_read(&pgdat->vm_stat[item]);
-		for_each_online_cpu(cpu)
-			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
-					   cpu)->vm_node_stat_diff[item];
-	}
-	return sum;
+	return item < 0 ? 0 : global_node_page_state_snapshot(item);
 }
 
 static void memdesc_test_user(struct kunit *test)

@@ -255,19 +255,9 @@ static int ipt_restore_table(struct ipt_table *table,
 	return ipt_init_table(table, kind->format, &kind->cfg, kind->level, ser);
 }
 
-/* NR_SECONDARY_PAGETABLE with what the CPUs have not yet added to it. */
 static long ipt_nr_pages(void)
 {
-	const enum node_stat_item item = NR_SECONDARY_PAGETABLE;
-	long nr = atomic_long_read(&vm_node_stat[item]);
-	int nid, cpu;
-
-	for_each_online_node(nid) {
-		for_each_online_cpu(cpu)
-			nr += per_cpu_ptr(NODE_DATA(nid)->per_cpu_nodestats,
-					  cpu)->vm_node_stat_diff[item];
-	}
-	return nr;
+	return global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
 }
 
 /* The list of mappings, made anew each time. */
