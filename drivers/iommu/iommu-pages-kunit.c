@@ -9,6 +9,8 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho_memdesc.h>
 #include <linux/memdesc.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
 #include <linux/rcupdate.h>
@@ -89,6 +91,32 @@ static void iommu_pages_alloc(struct kunit *test)
 		expect_counters(test, before, 0);
 	}
 	iommu_free_pages(NULL);
+}
+
+/* A descriptor that stays behind when its pages go, or when there are none. */
+static void iommu_pages_no_leak(struct kunit *test)
+{
+	const size_t too_large = PAGE_SIZE << (MAX_PAGE_ORDER + 1);
+	const unsigned int rounds = 16384;
+	unsigned long before, after;
+
+	/* Its quarantine keeps more descriptors than the rounds allocate. */
+	if (IS_ENABLED(CONFIG_KASAN_GENERIC))
+		kunit_skip(test, "not with KASAN");
+
+	before = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B);
+	for (unsigned int i = 0; i < rounds; i++) {
+		iommu_free_pages(get_pages(test, PAGE_SIZE));
+		KUNIT_ASSERT_NULL(test, iommu_alloc_pages_sz(GFP_TEST,
+							     too_large));
+	}
+	/* Slabs of descriptors wait for readers. */
+	rcu_barrier();
+	after = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B);
+
+	/* In pages. Others take some meanwhile, but not half as many as that. */
+	KUNIT_EXPECT_LT(test, after, before + PFN_DOWN(rounds / 2 *
+						       sizeof(struct ioptdesc)));
 }
 
 /* Users ask for zones that the descriptor cannot come from. */
@@ -200,6 +228,97 @@ static void iommu_pages_unmovable(struct kunit *test)
 	kunit_skip(test, "needs CONFIG_MEMORY_ISOLATION");
 #endif
 }
+
+/* Memory that stays where it is, when the memory around it is to be taken away. */
+#ifdef CONFIG_MEMORY_HOTREMOVE
+static int set_block_online(struct memory_block *block, bool online)
+{
+	int err;
+
+	lock_device_hotplug();
+	block->online_type = MMOP_ONLINE_KERNEL;
+	err = online ? device_online(&block->dev) : device_offline(&block->dev);
+	unlock_device_hotplug();
+	return err;
+}
+
+/* The last block of memory that has nothing in it which would have to stay. */
+static struct memory_block *get_free_block(void)
+{
+	unsigned long id = pfn_to_block_id(max_pfn - 1) + 1;
+	struct memory_block *block;
+
+	while (id--) {
+		block = memory_block_get(id);
+		if (!block)
+			continue;
+		if (!set_block_online(block, false) &&
+		    !set_block_online(block, true))
+			return block;
+		memory_block_put(block);
+	}
+	return NULL;
+}
+
+/* Allocates until there is memory of @block, and frees the rest. */
+static struct page *get_page_of(struct memory_block *block, unsigned int order,
+				struct ioptdesc *desc)
+{
+	void **virt, **others = NULL;
+	struct page *page;
+
+	while ((page = alloc_page_desc_node(GFP_TEST, order, NUMA_NO_NODE,
+					    MEMDESC_TYPE_IOPTDESC(desc)))) {
+		if (pfn_to_block_id(page_to_pfn(page)) == block->dev.id)
+			break;
+		virt = page_address(page);
+		*virt = others;
+		others = virt;
+	}
+	while (others) {
+		virt = others;
+		others = *virt;
+		free_page_desc(virt_to_page(virt));
+	}
+	return page;
+}
+
+static void iommu_pages_offline(struct kunit *test)
+{
+	static struct ioptdesc desc __aligned(16);
+	struct memory_block *block = get_free_block();
+	struct page *page;
+	int err;
+
+	if (!block)
+		kunit_skip(test, "no memory that can be taken away");
+
+	for (unsigned int order = 0; order <= 2; order++) {
+		page = get_page_of(block, order, &desc);
+		KUNIT_EXPECT_NOT_NULL(test, page);
+		if (!page)
+			break;
+		memset(page_address(page), 0xa5, PAGE_SIZE << order);
+
+		KUNIT_EXPECT_EQ(test, set_block_online(block, false), -EBUSY);
+		KUNIT_EXPECT_TRUE(test, PageIOPT(page));
+		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), 0xa5,
+						   PAGE_SIZE << order));
+
+		free_page_desc(page);
+		err = set_block_online(block, false);
+		KUNIT_EXPECT_EQ(test, err, 0);
+		if (!err)
+			KUNIT_EXPECT_EQ(test, set_block_online(block, true), 0);
+	}
+	memory_block_put(block);
+}
+#else
+static void iommu_pages_offline(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MEMORY_HOTREMOVE");
+}
+#endif
 
 /*
  * That a block with a table in it is not given away. There mostly is something
@@ -319,10 +438,12 @@ static void iommu_pages_preserve(struct kunit *test)
 
 static struct kunit_case iommu_pages_cases[] = {
 	KUNIT_CASE(iommu_pages_alloc),
+	KUNIT_CASE(iommu_pages_no_leak),
 	KUNIT_CASE(iommu_pages_gfp),
 	KUNIT_CASE(iommu_pages_lists),
 	KUNIT_CASE(iommu_pages_rcu),
 	KUNIT_CASE(iommu_pages_unmovable),
+	KUNIT_CASE(iommu_pages_offline),
 	KUNIT_CASE(iommu_pages_contig),
 	KUNIT_CASE(iommu_pages_refcount),
 	KUNIT_CASE(iommu_pages_preserve),
