@@ -5,7 +5,6 @@
  * otherwise stand aside for.
  */
 #include <kunit/test.h>
-#include <linux/cgroup.h>
 #include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
@@ -20,6 +19,7 @@
 #include <linux/workqueue.h>
 #include "../../drivers/iommu/iommu-pages.h"
 #include "../../mm/memdesc.h"
+#include "memdesc_kunit.h"
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 #define PATTERN		0xa5
@@ -472,21 +472,6 @@ static void cache_reference(struct kunit *test)
 }
 
 #ifdef CONFIG_MEMCG
-static struct mem_cgroup *get_any_memcg(void)
-{
-	struct cgroup_subsys_state *css, *found = NULL;
-
-	rcu_read_lock();
-	css_for_each_descendant_pre(css, &root_mem_cgroup->css) {
-		if (css != &root_mem_cgroup->css && css_tryget_online(css)) {
-			found = css;
-			break;
-		}
-	}
-	rcu_read_unlock();
-	return found ? mem_cgroup_from_css(found) : NULL;
-}
-
 /* A memcg pays for what it uses and not for what is held. */
 static void cache_account(struct kunit *test)
 {

@@ -3,7 +3,6 @@
  * KUnit tests of memory descriptors, see Documentation/mm/memdesc.rst.
  */
 #include <kunit/test.h>
-#include <linux/cgroup.h>
 #include <linux/gfp.h>
 #include <linux/ioptdesc.h>
 #include <linux/memcontrol.h>
@@ -16,6 +15,7 @@
 #include <linux/workqueue.h>
 #include <net/netmem.h>
 #include "../../mm/slab.h"
+#include "memdesc_kunit.h"
 
 /* Large allocations may fail, and then without a word. */
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -538,26 +538,6 @@ static void memdesc_test_nolock(struct kunit *test)
 }
 
 #ifdef CONFIG_MEMCG
-/*
- * Kernel threads are charged to the root group, which is not charged at all.
- * Any other group will do; a test at boot has none, one that is started from
- * debugfs may.
- */
-static struct mem_cgroup *get_any_memcg(void)
-{
-	struct cgroup_subsys_state *css, *found = NULL;
-
-	rcu_read_lock();
-	css_for_each_descendant_pre(css, &root_mem_cgroup->css) {
-		if (css != &root_mem_cgroup->css && css_tryget_online(css)) {
-			found = css;
-			break;
-		}
-	}
-	rcu_read_unlock();
-	return found ? mem_cgroup_from_css(found) : NULL;
-}
-
 static void memdesc_test_account(struct kunit *test)
 {
 	const struct type_param *p = test->param_value;

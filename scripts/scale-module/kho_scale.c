@@ -39,6 +39,10 @@ static ulong gone, gone_end;
 module_param(gone, ulong, 0);
 module_param(gone_end, ulong, 0);
 MODULE_PARM_DESC(gone, "memory that the previous kernel had and this one has not");
+static ulong added, added_end;
+module_param(added, ulong, 0);
+module_param(added_end, ulong, 0);
+MODULE_PARM_DESC(added, "memory that was added after boot: it cannot be preserved");
 
 /* What the next kernel gets to know: where the blocks are. */
 struct manifest {
@@ -236,15 +240,11 @@ static int restore(void)
 			continue;
 		}
 		for (unsigned int j = 0; !batch && j < nr; j++) {
-			struct page *page = NULL;
+			struct page *page = restore_one(m, i + j);
 
-			if (is_gone(at[j]))
-				missing++;
-			else
-				page = restore_one(m, i + j);
-			bad += IS_ERR(page);
-			folios[j] = IS_ERR_OR_NULL(page) ? NULL :
-							   page_folio(page);
+			missing += is_gone(at[j]);
+			bad += IS_ERR(page) != is_gone(at[j]);
+			folios[j] = IS_ERR(page) ? NULL : page_folio(page);
 		}
 		for (unsigned int j = 0; j < nr; j++) {
 			if (!folios[j])
@@ -264,10 +264,38 @@ static int restore(void)
 	return bad || !missing != !gone_end ? -EIO : 0;
 }
 
+/* Takes memory until some of it is what was added. */
+static int refuse_added(void)
+{
+	struct folio *folio, *next;
+	LIST_HEAD(others);
+	phys_addr_t phys;
+	int err = -ENOMEM;
+
+	while (err == -ENOMEM) {
+		folio = folio_alloc(GFP_KERNEL | __GFP_NOWARN |
+				    __GFP_RETRY_MAYFAIL, PMD_ORDER);
+		if (!folio)
+			break;
+		list_add(&folio->lru, &others);
+		phys = PFN_PHYS(folio_pfn(folio));
+		if (phys >= added && phys < added_end)
+			err = kho_folio_preserve(folio);
+	}
+	list_for_each_entry_safe(folio, next, &others, lru)
+		folio_put(folio);
+	pr_info("preserving what was added: %d\n", err);
+	return err == -EOPNOTSUPP ? 0 : -EIO;
+}
+
 static int __init kho_scale_init(void)
 {
-	int err = restore();
+	int err;
 
+	if (added)
+		return refuse_added();
+
+	err = restore();
 	return err ?: preserve();
 }
 module_init(kho_scale_init);
