@@ -5,7 +5,7 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O FORCE
 export $(vars)
 
-.PHONY: help run test bench tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run test bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
@@ -14,6 +14,7 @@ help:
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  test       everything that must hold; ends with "N passed, N failed"'
 	echo '  bench      instruction counts, stock and patched'
+	echo '  size       text and hot functions of a kernel that does not use the series'
 	echo '  tree       the patched source as a git tree; prints its folder'
 	echo '  stock      the same without the series'
 	echo '  refresh    write patches/ and the new files from the commits in that tree'
@@ -42,7 +43,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run test bench tree refresh series check bisect fetch:
+run test bench size tree refresh series check bisect fetch:
 	exec scripts/$@
 
 stock:
