@@ -1063,19 +1063,55 @@ static void batch_restore(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folios[i]));
 }
 
-/* Two tasks with the same folios, one from the other end. */
+/* Two tasks at once. */
 
-struct batch_racer {
+struct racer {
+	/* with these, of which the other has some as well, ... */
 	struct folio **folios;
+	/* ... or with memory of its own and with memory of both */
+	struct folio *own;
+	void *shared;
+	size_t size;
+	/* how many have preserved what both want */
 	atomic_t *holders;
 	struct completion done;
 	unsigned int won;
+	unsigned int lost;
 	unsigned int wrong;
 };
 
+static int end_of_race(struct racer *racer)
+{
+	complete(&racer->done);
+	while (!kthread_should_stop())
+		usleep_range(1000, 2000);
+	return 0;
+}
+
+static void run_race(struct kunit *test, int (*race)(void *racer),
+		     struct racer racers[2])
+{
+	struct task_struct *tasks[2];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(tasks); i++) {
+		init_completion(&racers[i].done);
+		tasks[i] = kthread_run(race, &racers[i], "kho_race/%u", i);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(tasks); i++) {
+		KUNIT_EXPECT_FALSE(test, IS_ERR(tasks[i]));
+		if (IS_ERR(tasks[i]))
+			continue;
+		wait_for_completion(&racers[i].done);
+		kthread_stop(tasks[i]);
+		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
+		KUNIT_EXPECT_GT(test, racers[i].won, 0);
+	}
+}
+
+/* The same folios, one of them from the other end. */
 static int race_batch(void *data)
 {
-	struct batch_racer *racer = data;
+	struct racer *racer = data;
 
 	for (unsigned int i = 0; i < 100 || (!racer->won && i < 10000); i++) {
 		switch (kho_folios_preserve(racer->folios, BATCH)) {
@@ -1096,10 +1132,7 @@ static int race_batch(void *data)
 		}
 		cond_resched();
 	}
-	complete(&racer->done);
-	while (!kthread_should_stop())
-		usleep_range(1000, 2000);
-	return 0;
+	return end_of_race(racer);
 }
 
 static void batch_concurrently(struct kunit *test)
@@ -1108,42 +1141,21 @@ static void batch_concurrently(struct kunit *test)
 	struct folio **down = kunit_kcalloc(test, BATCH, sizeof(*down),
 					    GFP_KERNEL);
 	atomic_t holders = ATOMIC_INIT(0);
-	struct batch_racer racers[] = { { up, &holders }, { down, &holders } };
-	struct task_struct *tasks[ARRAY_SIZE(racers)];
+	struct racer racers[2] = {
+		{ .folios = up, .holders = &holders },
+		{ .folios = down, .holders = &holders },
+	};
 
 	KUNIT_ASSERT_NOT_NULL(test, down);
 	for (unsigned int i = 0; i < BATCH; i++)
 		down[i] = up[BATCH - 1 - i];
-	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
-		init_completion(&racers[i].done);
-		tasks[i] = kthread_run(race_batch, &racers[i], "kho_batch/%u", i);
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
-		KUNIT_EXPECT_FALSE(test, IS_ERR(tasks[i]));
-		if (IS_ERR(tasks[i]))
-			continue;
-		wait_for_completion(&racers[i].done);
-		kthread_stop(tasks[i]);
-		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
-		KUNIT_EXPECT_GT(test, racers[i].won, 0);
-	}
+	run_race(test, race_batch, racers);
 	expect_unpreserved(test, up, BATCH);
 }
 
-/* Two tasks at once, with memory of their own and with the same memory. */
+/* Memory of their own, and the same memory. */
 
 #define RACE_ROUNDS	300
-
-struct racer {
-	struct folio *own;
-	void *shared;
-	size_t size;
-	atomic_t *holders;
-	struct completion done;
-	unsigned int won;
-	unsigned int lost;
-	unsigned int wrong;
-};
 
 static int race(void *data)
 {
@@ -1172,37 +1184,22 @@ static int race(void *data)
 		kho_folio_unpreserve(racer->own);
 		cond_resched();
 	}
-	complete(&racer->done);
-	while (!kthread_should_stop())
-		usleep_range(1000, 2000);
-	return 0;
+	return end_of_race(racer);
 }
 
 static void preserve_concurrently(struct kunit *test)
 {
 	void *virt = get_exact(test, 8 * PAGE_SIZE);
 	atomic_t holders = ATOMIC_INIT(0);
-	struct racer racers[] = {
-		{ get_folio(test, 0), virt, 8 * PAGE_SIZE, &holders },
-		{ get_folio(test, 3), virt + 5 * PAGE_SIZE, PAGE_SIZE, &holders },
+	struct racer racers[2] = {
+		{ .own = get_folio(test, 0), .shared = virt,
+		  .size = 8 * PAGE_SIZE, .holders = &holders },
+		{ .own = get_folio(test, 3), .shared = virt + 5 * PAGE_SIZE,
+		  .size = PAGE_SIZE, .holders = &holders },
 	};
-	struct task_struct *tasks[ARRAY_SIZE(racers)];
 
+	run_race(test, race, racers);
 	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
-		init_completion(&racers[i].done);
-		tasks[i] = kthread_run(race, &racers[i], "kho_race/%u", i);
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
-		KUNIT_EXPECT_FALSE(test, IS_ERR(tasks[i]));
-		if (IS_ERR(tasks[i]))
-			continue;
-		wait_for_completion(&racers[i].done);
-		kthread_stop(tasks[i]);
-	}
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(racers); i++) {
-		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
-		KUNIT_EXPECT_GT(test, racers[i].won, 0);
 		KUNIT_EXPECT_LE(test, RACE_ROUNDS,
 				racers[i].won + racers[i].lost);
 		/* Whoever came last has left nothing behind. */

@@ -9,11 +9,14 @@
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
+#include <linux/kasan.h>
 #include <linux/kexec_handover.h>
+#include <linux/kfence.h>
 #include <linux/kho_memdesc.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
@@ -207,6 +210,30 @@ static void cache_zone(struct kunit *test)
 	expect_counters(test, p, before, 0, 0);
 }
 
+/* As the task's policy says, or the caller. */
+static void *get_table_from(const struct cache_param *p, int nid)
+{
+#ifdef CONFIG_NUMA
+	struct mempolicy policy = {
+		.refcnt		= ATOMIC_INIT(1),
+		.mode		= MPOL_PREFERRED,
+		.nodes		= nodemask_of_node(nid),
+		.home_node	= NUMA_NO_NODE,
+	};
+	struct mempolicy *old = current->mempolicy;
+	void *virt;
+
+	if (p->type == MEMDESC_PTDESC) {
+		current->mempolicy = &policy;
+		virt = get_table(p, GFP_TEST);
+		current->mempolicy = old;
+		return virt;
+	}
+#endif
+	return iommu_alloc_pages_node_sz(nid, GFP_TEST | __GFP_THISNODE,
+					 table_size(p));
+}
+
 static void cache_node(struct kunit *test)
 {
 	const struct cache_param *p = test->param_value;
@@ -215,15 +242,12 @@ static void cache_node(struct kunit *test)
 			next_online_node(numa_mem_id()) : first_online_node;
 	void *virt, *other;
 
-	if (p->type != MEMDESC_IOPTDESC)
-		kunit_skip(test, "the node cannot be chosen");
 	if (nid == numa_mem_id())
 		kunit_skip(test, "needs two nodes");
 
 	virt = must_get(test, p, GFP_TEST);
 	put_table(p, virt);
-	other = iommu_alloc_pages_node_sz(nid, GFP_TEST | __GFP_THISNODE,
-					  table_size(p));
+	other = get_table_from(p, nid);
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	KUNIT_EXPECT_EQ(test, page_to_nid(virt_to_page(other)), nid);
 	expect_counters(test, p, before, nr_pages(p), nr_pages(p));
@@ -232,6 +256,83 @@ static void cache_node(struct kunit *test)
 	expect_counters(test, p, before, 0, nr_pages(p));
 	memdesc_cache_drain(true);
 	expect_counters(test, p, before, 0, 0);
+
+	/* Also where nothing else is held. */
+	other = get_table_from(p, nid);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	put_table(p, other);
+	expect_counters(test, p, before, 0, 0);
+}
+
+/* Flags that the page allocator has to do something about: it gets the page. */
+static void cache_flags(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	void *virt = must_get(test, p, GFP_TEST);
+	struct folio *folio = page_folio(virt_to_page(virt));
+
+	folio_set_referenced(folio);
+	put_table(p, virt);
+	KUNIT_EXPECT_FALSE(test, folio_test_referenced(folio));
+}
+
+/* Nothing is held of a zone while memory of it is being isolated. */
+static void cache_isolated(struct kunit *test)
+{
+#ifdef CONFIG_MEMORY_ISOLATION
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt = must_get(test, p, GFP_TEST);
+	struct zone *zone = page_zone(virt_to_page(virt));
+
+	scoped_guard(spinlock_irqsave, &zone->lock)
+		zone->nr_isolate_pageblock++;
+	put_table(p, virt);
+	expect_counters(test, p, before, 0, 0);
+	scoped_guard(spinlock_irqsave, &zone->lock)
+		zone->nr_isolate_pageblock--;
+#else
+	kunit_skip(test, "needs CONFIG_MEMORY_ISOLATION");
+#endif
+}
+
+/* A descriptor of its own goes with the pages, and not before. */
+static void cache_descriptor(struct kunit *test)
+{
+#ifdef CONFIG_KEXEC_HANDOVER
+	const struct cache_param *p = test->param_value;
+	struct kmem_cache *s;
+	struct slab *slab;
+	void *virt, *desc;
+
+	if (p->type != MEMDESC_IOPTDESC)
+		kunit_skip(test, "overlays struct page");
+	/* What kfence guards is free only after a grace period. */
+	for (int tries = 0; tries < 10; tries++) {
+		virt = must_get(test, p, GFP_TEST);
+		desc = kasan_reset_tag(page_ioptdesc(virt_to_page(virt)));
+		if (!is_kfence_address(desc))
+			break;
+		put_table(p, virt);
+		memdesc_cache_drain(true);
+		virt = NULL;
+	}
+	if (!virt)
+		kunit_skip(test, "kfence guards each descriptor");
+	slab = virt_to_slab(desc);
+	KUNIT_ASSERT_NOT_NULL(test, slab);
+	s = slab->slab_cache;
+	put_table(p, virt);
+	KUNIT_EXPECT_FALSE(test, slab_object_is_free(s, slab, desc));
+
+	memdesc_cache_drain(true);
+	/* Or all of the slab is free, and gone. */
+	slab = virt_to_slab(desc);
+	KUNIT_EXPECT_TRUE(test, !slab || slab->slab_cache != s ||
+			  slab_object_is_free(s, slab, desc));
+#else
+	kunit_skip(test, "needs CONFIG_KEXEC_HANDOVER");
+#endif
 }
 
 /* A CPU holds no more than the table says. */
@@ -779,6 +880,9 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE_PARAM(cache_reuse, params_gen_params),
 	KUNIT_CASE_PARAM(cache_zone, params_gen_params),
 	KUNIT_CASE_PARAM(cache_node, params_gen_params),
+	KUNIT_CASE_PARAM(cache_flags, params_gen_params),
+	KUNIT_CASE_PARAM(cache_isolated, params_gen_params),
+	KUNIT_CASE_PARAM(cache_descriptor, params_gen_params),
 	KUNIT_CASE_PARAM(cache_bound, params_gen_params),
 	KUNIT_CASE_PARAM(cache_shrinker, params_gen_params),
 	KUNIT_CASE_PARAM(cache_contig, params_gen_params),

@@ -13,6 +13,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kfence.h>
 #include <linux/kho_memdesc.h>
+#include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -251,6 +252,56 @@ static void memdesc_put_test_device(struct kunit *test)
 	kunit_skip(test, "needs CONFIG_DEVICE_PRIVATE");
 }
 #endif
+
+/* Folios of an LRU list, whose lock a batch keeps, and what does not want it. */
+static void memdesc_put_test_batch(struct kunit *test)
+{
+	struct folio *lru[3] = {};
+	struct folio_batch batch;
+	struct ptdesc *ptdesc;
+	struct page *slab_page;
+	void *mem;
+
+	/* Its page gets a reference that came from nowhere. */
+	mem = kmalloc(PAGE_SIZE << 3, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	slab_page = virt_to_page(mem);
+	ptdesc = pagetable_alloc(GFP_KERNEL_ACCOUNT, 0);
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	for (int i = 0; i < ARRAY_SIZE(lru); i++) {
+		lru[i] = folio_alloc(GFP_KERNEL, 0);
+		KUNIT_ASSERT_NOT_NULL(test, lru[i]);
+		KUNIT_ASSERT_EQ(test, mem_cgroup_charge(lru[i], NULL,
+							GFP_KERNEL), 0);
+		folio_add_lru(lru[i]);
+	}
+	/* The batches of the CPUs hold references. */
+	lru_add_drain_all();
+
+	folio_batch_init(&batch);
+	folio_batch_add(&batch, lru[0]);
+	folio_batch_add(&batch, ptdesc_folio(ptdesc));
+	folio_batch_add(&batch, lru[1]);
+	folio_batch_add(&batch, (struct folio *)slab_page);
+	folio_batch_add(&batch, lru[2]);
+	kunit_warning_suppress(test) {
+		page_ref_inc(slab_page);
+		/* What is freed stays on this CPU's list, to be looked at. */
+		preempt_disable();
+		folios_put(&batch);
+		for (int i = 0; i < ARRAY_SIZE(lru); i++) {
+			KUNIT_EXPECT_EQ(test, folio_ref_count(lru[i]), 0);
+			KUNIT_EXPECT_FALSE(test, folio_test_lru(lru[i]));
+		}
+		KUNIT_EXPECT_FALSE(test, PageTable(ptdesc_page(ptdesc)));
+		preempt_enable();
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	/* Not with a lock held, and each of them once. */
+	KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	KUNIT_EXPECT_TRUE(test, PageLargeKmalloc(slab_page));
+	kfree(mem);
+}
 
 /* A filesystem that does nothing but count what it is told. */
 #define TOY_FOLIOS	4
@@ -577,6 +628,7 @@ static struct kunit_case memdesc_put_test_cases[] = {
 	KUNIT_CASE(memdesc_put_test_table),
 	KUNIT_CASE(memdesc_put_test_hugetlb),
 	KUNIT_CASE(memdesc_put_test_device),
+	KUNIT_CASE(memdesc_put_test_batch),
 	KUNIT_CASE(memdesc_put_test_free_folio_put),
 	KUNIT_CASE(memdesc_put_test_free_folio_truncate),
 	KUNIT_CASE(memdesc_put_test_free_folio_reclaim),
