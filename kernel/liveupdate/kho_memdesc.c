@@ -4,7 +4,8 @@
  * to be preserved, and how it is put back.
  *
  * include/linux/kho_memdesc.h is the contract; include/linux/kho/abi/memdesc.h
- * is what travels. The allocators' own functions are in files of their own;
+ * is what travels. The allocators' own functions are in files of their own, but
+ * for two of folios, which are made from the same parts with the type known;
  * taking in the map of the previous kernel is in kho_intake.c.
  */
 
@@ -21,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
 #include <linux/percpu-rwsem.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -42,6 +44,7 @@ struct kho_window {
 	/* The leaf of the map that was used last, and its keys' upper bits. */
 	struct kho_radix_leaf *leaf;
 	unsigned long leaf_prefix;
+	struct rcu_head rcu;
 };
 
 /* Indexed by page frame number; made when something is preserved there. */
@@ -50,7 +53,9 @@ static unsigned long kho_nr_windows;
 
 /*
  * Who changes bits of the map or of windows holds it for reading, so that
- * several CPUs can. Nodes and windows without bits are freed under it.
+ * several CPUs can. Nodes and windows without bits are freed under it. Bits of a
+ * leaf of order 0 that a window has at hand can be changed with its lock only:
+ * before such a leaf is freed, the window is made not to have one at hand.
  */
 DEFINE_STATIC_PERCPU_RWSEM(kho_map_sem);
 /* Protects the making of nodes and windows. Inside of kho_map_sem. */
@@ -66,9 +71,12 @@ int kho_busy_init(void)
 
 static void kho_free_window(unsigned long i)
 {
-	free_page((unsigned long)kho_windows[i]->busy);
-	kfree(kho_windows[i]);
-	kho_windows[i] = NULL;
+	struct kho_window *window = kho_windows[i];
+
+	WRITE_ONCE(kho_windows[i], NULL);
+	/* Who still finds it finds no leaf at hand, and looks no further. */
+	free_page((unsigned long)window->busy);
+	kfree_rcu(window, rcu);
 }
 
 /* Free windows and nodes of the map which have become empty. */
@@ -77,10 +85,17 @@ static void kho_trim_work_fn(struct work_struct *work)
 	guard(percpu_write)(&kho_map_sem);
 
 	for (unsigned long i = 0; i < kho_nr_windows; i++) {
-		if (!kho_windows[i])
+		struct kho_window *window = kho_windows[i];
+		unsigned long nr;
+
+		if (!window)
 			continue;
-		kho_windows[i]->leaf_prefix = 0;
-		if (!kho_windows[i]->nr_preserved)
+		scoped_guard(spinlock, &window->lock) {
+			window->leaf_prefix = 0;
+			nr = window->nr_preserved;
+		}
+		/* Without a leaf at hand that stays so. */
+		if (!nr)
 			kho_free_window(i);
 		cond_resched();
 	}
@@ -123,8 +138,8 @@ const char *kho_memdesc_name(unsigned int type)
 }
 
 /* Say why memory at @phys was refused; @verb is what was tried. Returns @err. */
-int kho_refuse(int err, const char *verb, phys_addr_t phys, unsigned int order,
-	       unsigned int type, const char *why)
+noinline int kho_refuse(int err, const char *verb, phys_addr_t phys,
+			unsigned int order, unsigned int type, const char *why)
 {
 	pr_warn_ratelimited("cannot %s %pa, order %u, as %s: %s (%pe)\n", verb,
 			    &phys, order, kho_memdesc_name(type), why,
@@ -376,24 +391,28 @@ static noinline struct kho_window *kho_new_window(unsigned long pfn)
 			bitmap_set(window->busy, off, pageblock_nr_pages);
 	}
 
-	/* Pairs with READ_ONCE() in kho_get_window(), which has no lock. */
+	/* Pairs with READ_ONCE() in kho_find_window(), which has no lock. */
 	smp_store_release(&kho_windows[i], window);
 	return window;
+}
+
+/* The window of @pfn, or NULL. */
+static __always_inline struct kho_window *kho_find_window(unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+
+	if (unlikely(i >= kho_nr_windows))
+		return NULL;
+	/* Pairs with smp_store_release() in kho_new_window(). */
+	return READ_ONCE(kho_windows[i]);
 }
 
 /* The window of @pfn, or an error pointer. */
 static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
 {
-	const unsigned long i = pfn / KHO_LEAF_BITS;
-	struct kho_window *window;
+	struct kho_window *window = kho_find_window(pfn);
 
-	if (likely(i < kho_nr_windows)) {
-		/* Pairs with smp_store_release() in kho_new_window(). */
-		window = READ_ONCE(kho_windows[i]);
-		if (likely(window))
-			return window;
-	}
-	return kho_new_window(pfn);
+	return likely(window) ? window : kho_new_window(pfn);
 }
 
 static noinline struct kho_radix_leaf *kho_new_leaf(unsigned long key)
@@ -467,6 +486,60 @@ static unsigned long kho_key(unsigned long pfn, unsigned int order,
 {
 	return kho_encode_key(PFN_PHYS(pfn), order,
 			      kho_write_v4 ? KHO_MEMDESC_UNTYPED : type);
+}
+
+/*
+ * What kho_map_add() does for order 0, without kho_map_sem, if the leaf at hand
+ * is the one: mostly it is. False if it is not, or if it has to be refused.
+ */
+static __always_inline bool kho_map_add_quick(unsigned long pfn,
+					      enum kho_memdesc type)
+{
+	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
+	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	struct kho_window *window;
+	bool added = false;
+
+	guard(rcu)();
+	window = kho_find_window(pfn);
+	if (unlikely(!window))
+		return false;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == prefix &&
+		   !__test_and_set_bit(bit, window->busy))) {
+		__set_bit(bit, window->leaf->bitmap);
+		window->nr_preserved++;
+		added = true;
+	}
+	spin_unlock(&window->lock);
+	return added;
+}
+
+/* The same for kho_map_del(). */
+static __always_inline bool kho_map_del_quick(unsigned long pfn,
+					      enum kho_memdesc type)
+{
+	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
+	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	struct kho_window *window;
+	bool deleted = false;
+
+	guard(rcu)();
+	window = kho_find_window(pfn);
+	if (unlikely(!window))
+		return false;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == prefix &&
+		   __test_and_clear_bit(bit, window->leaf->bitmap))) {
+		__clear_bit(bit, window->busy);
+		if (unlikely(!--window->nr_preserved))
+			schedule_delayed_work(&kho_trim_work, HZ);
+		deleted = true;
+	}
+	spin_unlock(&window->lock);
+	return deleted;
 }
 
 static noinline int kho_refuse_busy(unsigned long pfn, unsigned int order,
@@ -584,13 +657,9 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 	const unsigned long key = kho_key(pfn, order, type);
 	const unsigned long bit = key % KHO_LEAF_BITS;
 	const unsigned long start = pfn % KHO_LEAF_BITS;
-	struct kho_window *window;
+	struct kho_window *window = kho_find_window(pfn);
 	bool found;
 
-	if (unlikely(pfn / KHO_LEAF_BITS >= kho_nr_windows))
-		return false;
-	/* Pairs with smp_store_release() in kho_new_window(). */
-	window = READ_ONCE(kho_windows[pfn / KHO_LEAF_BITS]);
 	if (unlikely(!window || kho_lock_window(window, key, false)))
 		return false;
 
@@ -680,6 +749,27 @@ void kho_map_unlock(void)
 	percpu_up_read(&kho_map_sem);
 }
 
+static noinline int kho_map_add_locked(unsigned long pfn, unsigned int order,
+				       enum kho_memdesc type)
+{
+	guard(percpu_read)(&kho_map_sem);
+	return __kho_map_add(pfn, order, type);
+}
+
+static __always_inline int
+__kho_preserve_page_desc(struct page *page, unsigned int order,
+			 enum kho_memdesc type)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	int err = __kho_check_page(page, order, type);
+
+	if (unlikely(err))
+		return err;
+	if (!order && likely(kho_map_add_quick(pfn, type)))
+		return 0;
+	return kho_map_add_locked(pfn, order, type);
+}
+
 /**
  * kho_preserve_page_desc - preserve memory of a type
  * @page: first page of the memory
@@ -697,20 +787,37 @@ void kho_map_unlock(void)
 int kho_preserve_page_desc(struct page *page, unsigned int order,
 			   enum kho_memdesc type)
 {
-	int err;
+	return __kho_preserve_page_desc(page, order, type);
+}
+EXPORT_SYMBOL_GPL(kho_preserve_page_desc);
 
-	/* Folios are most of it, and with the type known this is short. */
-	if (type == KHO_MEMDESC_FOLIO)
-		err = __kho_check_page(page, order, KHO_MEMDESC_FOLIO);
-	else
-		err = kho_check_page(page, order, type);
-	if (err)
+static noinline int kho_preserve_large_folio(struct folio *folio)
+{
+	const unsigned int order = folio_order(folio);
+	int err = __kho_check_page(&folio->page, order, KHO_MEMDESC_FOLIO);
+
+	if (unlikely(err))
 		return err;
 
 	guard(percpu_read)(&kho_map_sem);
-	return __kho_map_add(page_to_pfn(page), order, type);
+	return __kho_map_add(folio_pfn(folio), order, KHO_MEMDESC_FOLIO);
 }
-EXPORT_SYMBOL_GPL(kho_preserve_page_desc);
+
+/**
+ * kho_folio_preserve - preserve a folio
+ * @folio: from folio_alloc(), of any order; or an order 0 page
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover".
+ */
+int kho_folio_preserve(struct folio *folio)
+{
+	/* Most are small: with type and order known this is short. */
+	if (folio_test_large(folio))
+		return kho_preserve_large_folio(folio);
+	return __kho_preserve_page_desc(&folio->page, 0, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folio_preserve);
 
 /* How long a window is locked at most. */
 #define KHO_RUN_MAX	256
@@ -724,22 +831,23 @@ kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
 {
 	const unsigned long pfn = page_to_pfn(pages[0]);
 	const unsigned long base = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
-	struct kho_window *window = kho_get_window(pfn);
-	unsigned long i, off;
+	struct kho_window *window = kho_find_window(pfn);
+	unsigned long i = 0, off = pfn - base;
 
-	if (IS_ERR(window) || kho_lock_window(window, kho_key(pfn, 0, type), true))
+	if (!window || kho_lock_window(window, kho_key(pfn, 0, type), true))
 		return 0;
 
 	nr = min(nr, KHO_RUN_MAX);
-	for (i = 0; i < nr; i++) {
-		off = page_to_pfn(pages[i]) - base;
-		if (off >= KHO_LEAF_BITS ||
-		    kho_page_unsupported(pages[i], 0) ||
+	do {
+		if (kho_page_unsupported(pages[i], 0) ||
 		    kho_page_mismatch(pages[i], 0, type) ||
 		    __test_and_set_bit(off, window->busy))
 			break;
 		__set_bit(off, window->leaf->bitmap);
-	}
+		if (++i == nr)
+			break;
+		off = page_to_pfn(pages[i]) - base;
+	} while (off < KHO_LEAF_BITS);
 	window->nr_preserved += i;
 	spin_unlock(&window->lock);
 	return i;
@@ -798,7 +906,7 @@ int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
 			continue;
 		}
 
-		/* Not of order 0, or there is something to complain about. */
+		/* Not of order 0, first of its window, or to be complained about. */
 		err = kho_check_page(pages[i], o, type);
 		if (!err)
 			err = __kho_map_add(page_to_pfn(pages[i]), o, type);
@@ -845,6 +953,8 @@ void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 {
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
+	if (!order && likely(kho_map_del_quick(page_to_pfn(page), type)))
+		return;
 
 	guard(percpu_read)(&kho_map_sem);
 	__kho_map_del(page_to_pfn(page), order, type);
@@ -866,16 +976,35 @@ static noinline int __ref kho_init_deferred(unsigned long pfn,
 	return err;
 }
 
-static __always_inline struct page *
-__kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info)
+/*
+ * pfn_to_online_page(), which is given anything here, but mostly memory from a
+ * handover. That was there at boot, and all of a section's memory map with it:
+ * while the section is online there is nothing else to look at.
+ */
+static __always_inline bool kho_pfn_online(unsigned long pfn)
+{
+#if defined(CONFIG_SPARSEMEM) && !defined(CONFIG_HAVE_ARCH_PFN_VALID)
+	const struct mem_section *ms = __pfn_to_section(pfn);
+
+	if (likely(online_section(ms) && early_section(ms) &&
+		   !online_device_section(ms)))
+		return true;
+#endif
+	return pfn_to_online_page(pfn);
+}
+
+/* With @for_good nothing is left of the stamp: it cannot be given back. */
+static __always_inline int
+__kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
+	    struct page **pagep, bool for_good)
 {
 	const enum kho_memdesc want = __ffs(types & ~BIT(KHO_MEMDESC_UNTYPED));
 	union kho_page_info claimed;
-	unsigned int order = 0;
 	struct page *page;
 	const char *why;
 	int err;
 
+	info->page_private = 0;
 	err = -EINVAL;
 	why = "not the address of a page";
 	if (!IS_ALIGNED(phys, PAGE_SIZE))
@@ -883,9 +1012,9 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info)
 
 	err = -ENOENT;
 	why = "nothing is preserved there";
-	page = pfn_to_online_page(PHYS_PFN(phys));
-	if (!page)
+	if (!kho_pfn_online(PHYS_PFN(phys)))
 		goto refuse;
+	page = pfn_to_page(PHYS_PFN(phys));
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		goto nomem;
 	info->page_private = READ_ONCE(page->private);
@@ -893,34 +1022,37 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info)
 		goto refuse;
 
 	err = -EINVAL;
-	order = info->order;
-	if (unlikely(!(types & BIT(info->type)))) {
+	if (unlikely(info->type != want && !(types & BIT(info->type)))) {
 		why = kho_memdesc_name(info->type);
 		goto refuse;
 	}
 	/* The page allocator has no larger blocks, only rows of them. */
 	why = "too large";
-	if (order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
+	if (info->order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
 		goto refuse;
 
-	if (order > MAX_PAGE_ORDER && deferred_pages_enabled() &&
-	    kho_init_deferred(PHYS_PFN(phys), order))
+	if (info->order > MAX_PAGE_ORDER && deferred_pages_enabled() &&
+	    kho_init_deferred(PHYS_PFN(phys), info->order))
 		goto nomem;
 
 	err = -ENOENT;
 	why = "already restored";
 	claimed = *info;
 	claimed.magic = KHO_PAGE_CLAIMED;
+	if (for_good)
+		claimed.page_private = 0;
 	if (cmpxchg(&page->private, info->page_private,
 		    claimed.page_private) != info->page_private)
 		goto refuse;
-	return page;
+	*pagep = page;
+	return 0;
 
 nomem:
 	err = -ENOMEM;
 	why = "out of memory";
 refuse:
-	return ERR_PTR(kho_refuse(err, "restore", phys, order, want, why));
+	kho_refuse(err, "restore", phys, info->order, want, why);
+	return err;
 }
 
 /**
@@ -939,7 +1071,10 @@ refuse:
 struct page *kho_claim(phys_addr_t phys, unsigned long types,
 		       union kho_page_info *info)
 {
-	return __kho_claim(phys, types, info);
+	struct page *page;
+	int err = __kho_claim(phys, types, info, &page, false);
+
+	return err ? ERR_PTR(err) : page;
 }
 
 /**
@@ -956,13 +1091,11 @@ void kho_unclaim(struct page *page)
 }
 
 static __always_inline void
-__kho_prep_claimed(struct page *page, enum kho_memdesc type, unsigned int order)
+__kho_prep_claimed(struct page *page, enum kho_memdesc type, unsigned int order,
+		   bool prepared)
 {
-	const union kho_page_info info = { .page_private = page->private };
-
-	if (unlikely(!info.prepared))
+	if (unlikely(!prepared))
 		kho_prep_pages(page, order, type);
-	set_page_private(page, 0);
 	if (kho_type_frozen(type))
 		set_page_count(page, 0);
 	else if (kho_page_type(type))
@@ -1012,7 +1145,10 @@ void kho_prep_pages(struct page *page, unsigned int order,
 void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 		      unsigned int order)
 {
-	__kho_prep_claimed(page, type, order);
+	const union kho_page_info info = { .page_private = page->private };
+
+	set_page_private(page, 0);
+	__kho_prep_claimed(page, type, order, info.prepared);
 }
 
 static void kho_reserves_work_fn(struct work_struct *work)
@@ -1023,6 +1159,13 @@ static void kho_reserves_work_fn(struct work_struct *work)
 
 static DECLARE_WORK(kho_reserves_work, kho_reserves_work_fn);
 
+static noinline void kho_schedule_reserves(void)
+{
+	/* Before there are workqueues: init_per_zone_wmark_min() is to come. */
+	if (system_state >= SYSTEM_SCHEDULING)
+		schedule_work(&kho_reserves_work);
+}
+
 /*
  * adjust_managed_page_count() for each restored page would derive the reserves
  * of all zones each time. Do that once for many, soon.
@@ -1032,16 +1175,13 @@ static __always_inline void kho_add_managed(struct page *page,
 {
 	atomic_long_add(nr_pages, &page_zone(page)->managed_pages);
 	totalram_pages_add(nr_pages);
-	/* Before there are workqueues: init_per_zone_wmark_min() is to come. */
-	if (unlikely(system_state < SYSTEM_SCHEDULING))
-		return;
 	/*
 	 * Pairs with the barrier by which the work is not pending any more
 	 * before it runs: it is seen to be, or it sees the pages added here.
 	 */
 	smp_mb__after_atomic();
-	if (!work_pending(&kho_reserves_work))
-		schedule_work(&kho_reserves_work);
+	if (unlikely(!work_pending(&kho_reserves_work)))
+		kho_schedule_reserves();
 }
 
 static __always_inline void
@@ -1049,6 +1189,7 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 {
 	const unsigned long nr_pages = 1UL << order;
 
+	kho_add_managed(page, nr_pages);
 	if (type == KHO_MEMDESC_SPLIT) {
 		for (unsigned long i = 0; i < nr_pages; i++)
 			post_restore_hook(page + i, 0);
@@ -1064,7 +1205,6 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 	if (type == KHO_MEMDESC_LARGE_KMALLOC)
 		mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B,
 				    PAGE_SIZE << order);
-	kho_add_managed(page, nr_pages);
 }
 
 /**
@@ -1087,7 +1227,8 @@ __kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
 
 	if (type == KHO_MEMDESC_UNTYPED)
 		type = untyped_as;
-	__kho_prep_claimed(page, type, info.order);
+	set_page_private(page, 0);
+	__kho_prep_claimed(page, type, info.order, info.prepared);
 	__kho_account_claimed(page, type, info.order);
 }
 
@@ -1116,11 +1257,39 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
 	union kho_page_info info;
 	struct page *page;
 
-	page = __kho_claim(phys, types, &info);
+	page = kho_claim(phys, types, &info);
 	if (!IS_ERR(page))
-		__kho_init_claimed(page, untyped_as);
+		kho_init_claimed(page, untyped_as);
 	return page;
 }
+
+/**
+ * kho_folio_restore - restore a folio
+ * @phys: physical address of the folio
+ *
+ * The folio is as folio_alloc() returns it, with the contents that it had: one
+ * reference, large folios rmappable, no mapping, not charged to a memcg. Free
+ * it with folio_put().
+ *
+ * Context: Process context, any time after the page allocator is up.
+ * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
+ *	there, or ERR_PTR(-ENOENT) if nothing is.
+ */
+struct folio *kho_folio_restore_noprof(phys_addr_t phys)
+{
+	union kho_page_info info;
+	struct page *page;
+	int err;
+
+	/* As kho_restore(), which is longer without the type known. */
+	err = __kho_claim(phys, KHO_FOLIO_TYPES, &info, &page, true);
+	if (unlikely(err))
+		return ERR_PTR(err);
+	__kho_prep_claimed(page, KHO_MEMDESC_FOLIO, info.order, info.prepared);
+	__kho_account_claimed(page, KHO_MEMDESC_FOLIO, info.order);
+	return (struct folio *)page;
+}
+EXPORT_SYMBOL_GPL(kho_folio_restore_noprof);
 
 /**
  * kho_restore_batch - restore several preservations, or none
@@ -1140,10 +1309,9 @@ int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
 	union kho_page_info info;
 
 	for (unsigned long i = 0; i < nr; i++) {
-		pages[i] = __kho_claim(phys[i], types, &info);
-		if (IS_ERR(pages[i])) {
-			int err = PTR_ERR(pages[i]);
+		int err = __kho_claim(phys[i], types, &info, &pages[i], false);
 
+		if (err) {
 			while (i--)
 				kho_unclaim(pages[i]);
 			return err;

@@ -18,20 +18,6 @@
 #include "kexec_handover_internal.h"
 
 /**
- * kho_folio_preserve - preserve a folio
- * @folio: from folio_alloc(), of any order; or an order 0 page
- *
- * Context: Process context, may sleep.
- * Return: 0, or an error as listed in "Typed kexec handover".
- */
-int kho_folio_preserve(struct folio *folio)
-{
-	return kho_preserve_page_desc(&folio->page, folio_order(folio),
-				      KHO_MEMDESC_FOLIO);
-}
-EXPORT_SYMBOL_GPL(kho_folio_preserve);
-
-/**
  * kho_folio_unpreserve - undo kho_folio_preserve()
  * @folio: as it was preserved; it was not split since
  *
@@ -43,27 +29,6 @@ void kho_folio_unpreserve(struct folio *folio)
 				 KHO_MEMDESC_FOLIO);
 }
 EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
-
-/**
- * kho_folio_restore - restore a folio
- * @phys: physical address of the folio
- *
- * The folio is as folio_alloc() returns it, with the contents that it had: one
- * reference, large folios rmappable, no mapping, not charged to a memcg. Free
- * it with folio_put().
- *
- * Context: Process context, any time after the page allocator is up.
- * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
- *	there, or ERR_PTR(-ENOENT) if nothing is.
- */
-struct folio *kho_folio_restore_noprof(phys_addr_t phys)
-{
-	struct page *page;
-
-	page = kho_restore(phys, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO);
-	return IS_ERR(page) ? ERR_CAST(page) : page_folio(page);
-}
-EXPORT_SYMBOL_GPL(kho_folio_restore_noprof);
 
 /* The first member of a folio is its first page. */
 static_assert(offsetof(struct folio, page) == 0);

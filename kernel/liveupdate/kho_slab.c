@@ -28,7 +28,10 @@
 #include <linux/kho_memdesc.h>
 #include <linux/kmemleak.h>
 #include <linux/kmsan-checks.h>
+#include <linux/math64.h>
+#include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -40,50 +43,172 @@
 #define KHO_SLAB_ADOPTED	0x80	/* the pages are a slab of a cache */
 #define KHO_SLAB_CLASS		0x3f
 
+/*
+ * A pointer for each page that has one, by page frame number. Every object that
+ * is preserved or restored takes a look into one of these, for which an xarray
+ * takes longer than all the rest does. Found without a lock under RCU, changed
+ * under a mutex.
+ */
+#define KHO_SLAB_SLOTS	256
+
+struct kho_slab_node {
+	struct rcu_head rcu;
+	unsigned int used;		/* slots */
+	void *slot[KHO_SLAB_SLOTS];
+};
+
+struct kho_slab_map {
+	unsigned long nr;		/* entries in top */
+	struct kho_slab_node **top;	/* nodes of nodes; once made it stays */
+};
+
 /* What this kernel hands over. */
 static struct {
 	struct mutex lock;	/* protects everything here, and the chunks */
 	struct kho_slab_root *root;
 	unsigned int nr_chunks;
 	struct list_head chunks[KHO_SLAB_CHAINS];	/* full ones last */
-	struct xarray slabs;		/* records by page frame number */
+	struct kho_slab_map slabs;	/* records, by the first page */
 	struct xarray copies;		/* by physical address of the object */
 	struct xarray large;		/* only if frees are checked */
 	struct kho_slab_record *last;
 } kho_slab_out = {
 	.lock = __MUTEX_INITIALIZER(kho_slab_out.lock),
-	.slabs = XARRAY_INIT(kho_slab_out.slabs, 0),
 	.copies = XARRAY_INIT(kho_slab_out.copies, 0),
 	.large = XARRAY_INIT(kho_slab_out.large, 0),
 };
 
+/* A slab that the previous kernel has handed over. */
+struct kho_old_slab {
+	/* What it takes to restore an object once the slab is adopted. */
+	phys_addr_t start;		/* first object */
+	u32 bytes;			/* of all objects */
+	u32 size;			/* distance of the objects */
+	u64 inverse;			/* of it, times 1 << 32, rounded up */
+	atomic_t left;			/* objects still to be restored */
+	struct kmem_cache *cache;	/* whose slab it is */
+	struct kmem_cache *want;	/* who asks for this one gets objects */
+
+	struct rcu_head rcu;
+	struct kho_slab_record rec;	/* a copy */
+};
+
+/* It has no objects. */
+static struct kho_old_slab kho_no_slab;
+
+/* No cache is asked for like this, see @want. */
+#define KHO_SLAB_NOBODY	((struct kmem_cache *)ERR_PTR(-ENOENT))
+
 /*
- * What the previous kernel has handed over. Restoring mostly asks for one
- * object of a slab after the other: what that takes is kept at hand, and needs
- * the spinlock only.
+ * What the previous kernel has handed over. An object of a slab which a cache
+ * has adopted is restored under RCU, by clearing its bit. Restoring mostly asks
+ * for one object of a slab after the other: the slab is kept at hand.
  */
 static struct {
-	struct mutex mutex;		/* protects what the spinlock does not */
+	struct mutex mutex;		/* protects all but bits and counts */
 	bool known;			/* root is read */
 	struct kho_slab_root root;	/* with the chunks still to be read */
-	unsigned long orders;		/* bit mask of those that slabs have */
-	struct xarray slabs;		/* records by page frame number */
+	struct kho_slab_map slabs;	/* old slabs, by each of their pages */
 	struct xarray copies;		/* by physical address of the object */
 
-	spinlock_t lock;		/* protects bitmaps, counts and: */
-	struct {
-		struct kho_slab_record *rec;	/* adopted, or NULL */
-		struct kmem_cache *cache;	/* by this cache */
-		struct kmem_cache *want;	/* when asked for this one */
-		phys_addr_t start;		/* first object */
-		u32 bytes;
-	} last;
+	spinlock_t lock;		/* protects: */
+	struct kho_old_slab *last;	/* has objects left, or kho_no_slab */
 } kho_slab_in = {
 	.mutex = __MUTEX_INITIALIZER(kho_slab_in.mutex),
-	.slabs = XARRAY_INIT(kho_slab_in.slabs, 0),
 	.copies = XARRAY_INIT(kho_slab_in.copies, 0),
 	.lock = __SPIN_LOCK_UNLOCKED(kho_slab_in.lock),
+	.last = &kho_no_slab,
 };
+
+static __always_inline void *kho_slab_map_find(const struct kho_slab_map *map,
+					       unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_SLAB_SLOTS;
+	const struct kho_slab_node *node;
+
+	/* Pairs with smp_store_release() in kho_slab_map_set(). */
+	if (unlikely(i / KHO_SLAB_SLOTS >= smp_load_acquire(&map->nr)))
+		return NULL;
+	node = READ_ONCE(map->top[i / KHO_SLAB_SLOTS]);
+	if (unlikely(!node))
+		return NULL;
+	node = READ_ONCE(node->slot[i % KHO_SLAB_SLOTS]);
+	if (unlikely(!node))
+		return NULL;
+	return READ_ONCE(node->slot[pfn % KHO_SLAB_SLOTS]);
+}
+
+/* The node at @link. It is made if there is none, and counted in @parent. */
+static struct kho_slab_node *kho_slab_map_node(struct kho_slab_node **link,
+					       struct kho_slab_node *parent)
+{
+	struct kho_slab_node *node = *link;
+
+	if (node)
+		return node;
+	node = kzalloc_obj(*node);
+	if (!node)
+		return NULL;
+	/* Pairs with READ_ONCE() in kho_slab_map_find(): it is clear. */
+	smp_store_release(link, node);
+	if (parent)
+		parent->used++;
+	return node;
+}
+
+/* Returns 0, -EEXIST, -EINVAL if there is no such page, or -ENOMEM. */
+static int kho_slab_map_set(struct kho_slab_map *map, unsigned long pfn,
+			    void *entry)
+{
+	const unsigned long i = pfn / KHO_SLAB_SLOTS;
+	struct kho_slab_node *parent, *node;
+	unsigned long nr;
+
+	if (!map->nr) {
+		/* Memory that is added later is not handed over. */
+		nr = DIV_ROUND_UP(max_pfn, KHO_SLAB_SLOTS * KHO_SLAB_SLOTS);
+		map->top = kvcalloc(nr, sizeof(*map->top), GFP_KERNEL);
+		if (!map->top)
+			return -ENOMEM;
+		/* Pairs with the acquire in kho_slab_map_find(). */
+		smp_store_release(&map->nr, nr);
+	}
+	if (i / KHO_SLAB_SLOTS >= map->nr)
+		return -EINVAL;
+
+	parent = kho_slab_map_node(&map->top[i / KHO_SLAB_SLOTS], NULL);
+	if (!parent)
+		return -ENOMEM;
+	node = kho_slab_map_node((void *)&parent->slot[i % KHO_SLAB_SLOTS],
+				 parent);
+	if (!node)
+		return -ENOMEM;
+
+	if (node->slot[pfn % KHO_SLAB_SLOTS])
+		return -EEXIST;
+	node->used++;
+	/* Pairs with READ_ONCE() in kho_slab_map_find(). */
+	smp_store_release(&node->slot[pfn % KHO_SLAB_SLOTS], entry);
+	return 0;
+}
+
+/* What is there was set. */
+static void kho_slab_map_erase(struct kho_slab_map *map, unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_SLAB_SLOTS;
+	struct kho_slab_node *parent = map->top[i / KHO_SLAB_SLOTS];
+	struct kho_slab_node *node = parent->slot[i % KHO_SLAB_SLOTS];
+
+	WRITE_ONCE(node->slot[pfn % KHO_SLAB_SLOTS], NULL);
+	if (--node->used)
+		return;
+	WRITE_ONCE(parent->slot[i % KHO_SLAB_SLOTS], NULL);
+	kfree_rcu(node, rcu);
+	if (--parent->used)
+		return;
+	WRITE_ONCE(map->top[i / KHO_SLAB_SLOTS], NULL);
+	kfree_rcu(parent, rcu);
+}
 
 static int kho_slab_refuse(int err, const char *verb, phys_addr_t phys,
 			   const char *why)
@@ -313,7 +438,7 @@ static struct kho_slab_record *kho_slab_find_record(const struct slab *slab)
 
 	if (likely(kho_slab_out.last && kho_slab_out.last->phys == phys))
 		return kho_slab_out.last;
-	return xa_load(&kho_slab_out.slabs, PHYS_PFN(phys));
+	return kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
 }
 
 static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
@@ -337,8 +462,7 @@ static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
 	if (err)
 		goto free_entry;
 
-	err = xa_err(xa_store(&kho_slab_out.slabs, PHYS_PFN(phys), rec,
-			      GFP_KERNEL));
+	err = kho_slab_map_set(&kho_slab_out.slabs, PHYS_PFN(phys), rec);
 	if (err)
 		goto unpreserve;
 
@@ -362,7 +486,7 @@ static void kho_slab_free_record(struct kho_slab_record *rec)
 {
 	if (kho_slab_out.last == rec)
 		kho_slab_out.last = NULL;
-	xa_erase(&kho_slab_out.slabs, PHYS_PFN(rec->phys));
+	kho_slab_map_erase(&kho_slab_out.slabs, PHYS_PFN(rec->phys));
 	kho_unpreserve_page_desc(phys_to_page(rec->phys), rec->order,
 				 KHO_MEMDESC_SLAB);
 	kho_slab_free_entry(rec, kho_slab_chain(rec->objects));
@@ -628,7 +752,7 @@ static bool kho_slab_is_preserved(struct page *page, const void *addr)
 			       offset_in_page(addr));
 
 	phys = virt_to_phys(slab_address(slab));
-	rec = xa_load(&kho_slab_out.slabs, PHYS_PFN(phys));
+	rec = kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
 	idx = kho_slab_index(slab, addr);
 	/* Last, the address: the record may be one of another slab by now. */
 	return rec && idx >= 0 && idx < READ_ONCE(rec->objects) &&
@@ -647,7 +771,7 @@ void kho_slab_check_free(const void *obj)
 	const void *addr = kasan_reset_tag(obj);
 	phys_addr_t phys;
 
-	if (xa_empty(&kho_slab_out.slabs) && xa_empty(&kho_slab_out.large))
+	if (!READ_ONCE(kho_slab_out.nr_chunks) && xa_empty(&kho_slab_out.large))
 		return;
 
 	guard(rcu)();
@@ -868,13 +992,71 @@ const char *kho_slab_bad_record(const struct kho_slab_record *rec,
 	return NULL;
 }
 
+/*
+ * Have the slab at hand. Not if it has no objects left: kho_slab_in_forget()
+ * may have looked already whether it is at hand.
+ */
+static void kho_slab_in_remember(struct kho_old_slab *old)
+{
+	guard(spinlock)(&kho_slab_in.lock);
+	if (atomic_read(&old->left))
+		WRITE_ONCE(kho_slab_in.last, old);
+}
+
+/* Of a slab that nothing can be restored from, as many pages as are entered. */
+static void kho_slab_in_forget(struct kho_old_slab *old, unsigned long nr_pages)
+{
+	lockdep_assert_held(&kho_slab_in.mutex);
+
+	scoped_guard(spinlock, &kho_slab_in.lock) {
+		atomic_set(&old->left, 0);
+		if (kho_slab_in.last == old)
+			WRITE_ONCE(kho_slab_in.last, &kho_no_slab);
+	}
+	while (nr_pages--)
+		kho_slab_map_erase(&kho_slab_in.slabs,
+				   PHYS_PFN(old->rec.phys) + nr_pages);
+	kfree_rcu(old, rcu);
+}
+
+/* Enter a record which makes sense. An error if it overlaps another, or -ENOMEM. */
+static int kho_slab_in_enter(const struct kho_slab_record *rec)
+{
+	const size_t bitmap = BITS_TO_U64(rec->objects) * sizeof(u64);
+	const size_t size = sizeof(*rec) + bitmap;
+	struct kho_old_slab *old;
+	int err;
+
+	old = kzalloc(offsetof(struct kho_old_slab, rec) + size, GFP_KERNEL);
+	if (!old)
+		return -ENOMEM;
+	memcpy(&old->rec, rec, size);
+	old->start = rec->phys + rec->left_pad;
+	old->bytes = rec->objects * rec->size;
+	old->size = rec->size;
+	old->inverse = DIV_ROUND_UP_ULL(1ULL << 32, rec->size);
+	atomic_set(&old->left, rec->nr);
+	old->want = KHO_SLAB_NOBODY;
+
+	for (unsigned long i = 0; i < 1UL << rec->order; i++) {
+		err = kho_slab_map_set(&kho_slab_in.slabs,
+				       PHYS_PFN(rec->phys) + i, old);
+		if (err) {
+			kho_slab_in_forget(old, i);
+			return err;
+		}
+	}
+	return 0;
+}
+
 /* Enter the records of a chunk. -ENOMEM, and then none is, or 0. */
 static int kho_slab_read_records(struct kho_slab_chunk *chunk,
 				 unsigned int chain)
 {
 	struct kho_slab_record *rec;
-	unsigned int i, used = 0;
+	struct kho_old_slab *old;
 	const char *why;
+	unsigned int i;
 	int err;
 
 	for (i = 0; i < chunk->top; i++) {
@@ -884,30 +1066,29 @@ static int kho_slab_read_records(struct kho_slab_chunk *chunk,
 
 		why = kho_slab_bad_record(rec, chain);
 		if (!why) {
-			err = xa_insert(&kho_slab_in.slabs, PHYS_PFN(rec->phys),
-					rec, GFP_KERNEL);
+			err = kho_slab_in_enter(rec);
 			if (err == -ENOMEM)
 				goto erase;
 			if (err)
-				why = "a second record of the same slab";
+				why = "a second record of the same memory";
 		}
 		if (why) {
 			kho_refuse(-EINVAL, "restore", rec->phys, rec->order,
 				   KHO_MEMDESC_SLAB, why);
 			rec->phys = 0;
-			continue;
 		}
-		kho_slab_in.orders |= BIT(rec->order);
-		used++;
 	}
-	chunk->used = used;
+	/* Nothing points into the chunk. */
+	chunk->used = 0;
 	return 0;
 
 erase:
 	while (i--) {
 		rec = kho_slab_entry(chunk, chain, i);
-		if (rec->phys)
-			xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
+		if (!rec->phys)
+			continue;
+		old = kho_slab_map_find(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
+		kho_slab_in_forget(old, 1UL << rec->order);
 	}
 	return -ENOMEM;
 }
@@ -1039,23 +1220,6 @@ static int kho_slab_read(void)
 	return 0;
 }
 
-/* The record of the slab that @phys lies in, or NULL. */
-static struct kho_slab_record *kho_slab_in_find(phys_addr_t phys)
-{
-	unsigned long pfn = PHYS_PFN(phys);
-	struct kho_slab_record *rec;
-	unsigned int order;
-
-	for (unsigned long orders = READ_ONCE(kho_slab_in.orders); orders;
-	     orders &= orders - 1) {
-		order = __ffs(orders);
-		rec = xa_load(&kho_slab_in.slabs, ALIGN_DOWN(pfn, 1UL << order));
-		if (rec && rec->order == order)
-			return rec;
-	}
-	return NULL;
-}
-
 /* Restoring. */
 
 static void kho_slab_in_free_entry(void *entry)
@@ -1068,48 +1232,27 @@ static void kho_slab_in_free_entry(void *entry)
 		free_page((unsigned long)chunk);
 }
 
-/* All objects of the record are restored: forget it. */
-static void kho_slab_in_done(struct kho_slab_record *rec)
+/* All objects of the slab are restored. */
+static void kho_slab_in_done(struct kho_old_slab *old)
 {
-	/* Who holds the spinlock does not lose a record that it has found. */
-	scoped_guard(spinlock, &kho_slab_in.lock) {
-		if (kho_slab_in.last.rec == rec)
-			kho_slab_in.last.rec = NULL;
-		xa_erase(&kho_slab_in.slabs, PHYS_PFN(rec->phys));
-	}
-	kho_slab_in_free_entry(rec);
+	kho_slab_in_forget(old, 1UL << old->rec.order);
 }
 
-static noinline void kho_slab_in_last_object(struct kho_slab_record *rec)
+static noinline void kho_slab_in_last_object(struct kho_old_slab *old)
 {
 	guard(mutex)(&kho_slab_in.mutex);
-	kho_slab_in_done(rec);
+	kho_slab_in_done(old);
 }
 
 /*
  * Take an object out of the record. The number of those left, or -ENOENT if
- * somebody else has taken it.
+ * somebody else has taken it. Who takes the last one must forget the slab.
  */
-static int kho_slab_in_take(struct kho_slab_record *rec, unsigned int idx)
+static int kho_slab_in_take(struct kho_old_slab *old, unsigned int idx)
 {
-	guard(spinlock)(&kho_slab_in.lock);
-
-	if (!__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
+	if (!test_and_clear_bit(idx, (unsigned long *)old->rec.bitmap))
 		return -ENOENT;
-	return --rec->nr;
-}
-
-static void kho_slab_in_remember(struct kho_slab_record *rec,
-				 struct kmem_cache *cache,
-				 struct kmem_cache *want)
-{
-	lockdep_assert_held(&kho_slab_in.lock);
-
-	kho_slab_in.last.rec = rec;
-	kho_slab_in.last.cache = cache;
-	kho_slab_in.last.want = want;
-	kho_slab_in.last.start = rec->phys + rec->left_pad;
-	kho_slab_in.last.bytes = rec->objects * rec->size;
+	return atomic_dec_return(&old->left);
 }
 
 /* The cache that kmalloc() has for such objects, or NULL. */
@@ -1174,9 +1317,10 @@ static bool kho_slab_object_fits(const struct kmem_cache *cache,
 }
 
 /* Have the pages of @rec, and make them a slab of @cache if that can be. */
-static int kho_slab_in_adopt(struct kho_slab_record *rec,
+static int kho_slab_in_adopt(struct kho_old_slab *old,
 			     struct kmem_cache *cache, bool in_place)
 {
+	struct kho_slab_record *rec = &old->rec;
 	union kho_page_info info;
 	struct page *page;
 	bool can;
@@ -1206,16 +1350,17 @@ static int kho_slab_in_adopt(struct kho_slab_record *rec,
 	if (can) {
 		kho_init_claimed(page, KHO_MEMDESC_SLAB);
 		slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
-		scoped_guard(spinlock, &kho_slab_in.lock)
-			rec->class |= KHO_SLAB_ADOPTED;
+		rec->class |= KHO_SLAB_ADOPTED;
+		old->cache = cache;
 	}
 	return 0;
 }
 
 /* Restore object @idx of @rec to a new place. */
-static void *kho_slab_in_copy(struct kho_slab_record *rec, unsigned int idx,
-			      struct kmem_cache *want, void *old)
+static void *kho_slab_in_copy(struct kho_old_slab *old, unsigned int idx,
+			      struct kmem_cache *want, void *obj)
 {
+	struct kho_slab_record *rec = &old->rec;
 	struct page *page = phys_to_page(rec->phys);
 	struct kmem_cache *cache = NULL;
 	size_t size = rec->object_size;
@@ -1226,23 +1371,23 @@ static void *kho_slab_in_copy(struct kho_slab_record *rec, unsigned int idx,
 	if (!new)
 		return ERR_PTR(-ENOMEM);
 
-	left = kho_slab_in_take(rec, idx);
+	left = kho_slab_in_take(old, idx);
 	if (left < 0) {
 		kfree(new);
 		return ERR_PTR(left);
 	}
 
 	if (rec->class & KHO_SLAB_ADOPTED) {
-		cache = page_slab(page)->slab_cache;
-		old = slab_adopt_object(cache, old);
+		cache = old->cache;
+		obj = slab_adopt_object(cache, obj);
 		size = min(size, cache->object_size);
 	}
 	if (want && size < want->object_size && !want->ctor)
 		memset(new, 0, want->object_size);
-	memcpy(new, old, want ? min(size, want->object_size) : size);
+	memcpy(new, obj, want ? min(size, want->object_size) : size);
 	kmsan_unpoison_memory(new, size);
 	if (cache)
-		kmem_cache_free(cache, old);
+		kmem_cache_free(cache, obj);
 
 	if (left)
 		return new;
@@ -1250,7 +1395,7 @@ static void *kho_slab_in_copy(struct kho_slab_record *rec, unsigned int idx,
 		kho_init_claimed(page, KHO_MEMDESC_SLAB);
 		free_page_desc(page);
 	}
-	kho_slab_in_done(rec);
+	kho_slab_in_done(old);
 	return new;
 }
 
@@ -1278,17 +1423,19 @@ static void *kho_slab_restore_locked(struct kmem_cache *want,
 {
 	struct kmem_cache *cache;
 	struct kho_slab_record *rec;
+	struct kho_old_slab *old;
 	unsigned int off, idx;
 	const char *why;
 	int err, left;
 
-	rec = kho_slab_in_find(phys);
-	if (!rec && !want && PAGE_ALIGNED(phys))
+	old = kho_slab_map_find(&kho_slab_in.slabs, PHYS_PFN(phys));
+	if (!old && !want && PAGE_ALIGNED(phys))
 		return kho_large_restore(phys);
 	err = -ENOENT;
 	why = "nothing is preserved there";
-	if (!rec)
+	if (!old)
 		goto refuse;
+	rec = &old->rec;
 
 	err = -EINVAL;
 	why = "not the start of an object";
@@ -1308,19 +1455,19 @@ static void *kho_slab_restore_locked(struct kmem_cache *want,
 		goto refuse;
 
 	cache = want ?: kho_kmalloc_cache(rec);
-	err = kho_slab_in_adopt(rec, cache, in_place);
+	err = kho_slab_in_adopt(old, cache, in_place);
 	if (err)
 		return ERR_PTR(err);
 
-	if (rec->class & KHO_SLAB_ADOPTED &&
-	    page_slab(phys_to_page(rec->phys))->slab_cache == cache) {
-		scoped_guard(spinlock, &kho_slab_in.lock)
-			kho_slab_in_remember(rec, cache, want);
-		left = kho_slab_in_take(rec, idx);
+	if (rec->class & KHO_SLAB_ADOPTED && old->cache == cache) {
+		/* Pairs with the acquire in __kho_slab_restore(). */
+		smp_store_release(&old->want, want);
+		kho_slab_in_remember(old);
+		left = kho_slab_in_take(old, idx);
 		if (left < 0)
 			return ERR_PTR(left);
 		if (!left)
-			kho_slab_in_done(rec);
+			kho_slab_in_done(old);
 		return slab_adopt_object(cache, phys_to_virt(phys));
 	}
 
@@ -1328,7 +1475,7 @@ static void *kho_slab_restore_locked(struct kmem_cache *want,
 	why = "it could only be copied";
 	if (in_place)
 		goto refuse;
-	return kho_slab_in_copy(rec, idx, want, phys_to_virt(phys));
+	return kho_slab_in_copy(old, idx, want, phys_to_virt(phys));
 
 refuse:
 	return ERR_PTR(kho_slab_refuse(err, "restore", phys, why));
@@ -1365,56 +1512,56 @@ static noinline void *kho_slab_restore_slow(struct kmem_cache *want,
 	return obj;
 }
 
-/* Have the slab at hand that @phys lies in, if it is one of @want already. */
-static bool kho_slab_in_recall(struct kmem_cache *want, phys_addr_t phys)
+/* The slab that has objects where @phys lies, or NULL. */
+static noinline struct kho_old_slab *kho_slab_in_recall(phys_addr_t phys)
 {
-	struct kho_slab_record *rec = kho_slab_in_find(phys);
-	struct kmem_cache *cache;
+	struct kho_old_slab *old;
 
-	lockdep_assert_held(&kho_slab_in.lock);
-
-	/* With the last object to be restored, the slab can be gone. */
-	if (!rec || !rec->nr || !(rec->class & KHO_SLAB_ADOPTED))
-		return false;
-	cache = page_slab(phys_to_page(rec->phys))->slab_cache;
-	if (cache != (want ?: kho_kmalloc_cache(rec)) ||
-	    phys < rec->phys + rec->left_pad)
-		return false;
-	kho_slab_in_remember(rec, cache, want);
-	return phys - kho_slab_in.last.start < kho_slab_in.last.bytes;
+	old = kho_slab_map_find(&kho_slab_in.slabs, PHYS_PFN(phys));
+	if (!old || phys - old->start >= old->bytes)
+		return NULL;
+	kho_slab_in_remember(old);
+	return old;
 }
 
 static __always_inline void *__kho_slab_restore(struct kmem_cache *want,
 						phys_addr_t phys, bool in_place)
 {
-	struct kho_slab_record *rec;
+	struct kho_old_slab *old;
 	struct kmem_cache *cache;
-	unsigned int idx, left;
+	unsigned int idx;
 	u64 off;
 
-	spin_lock(&kho_slab_in.lock);
-	if (unlikely(!kho_slab_in.last.rec || kho_slab_in.last.want != want ||
-		     phys - kho_slab_in.last.start >= kho_slab_in.last.bytes) &&
-	    !kho_slab_in_recall(want, phys))
+	rcu_read_lock();
+	old = READ_ONCE(kho_slab_in.last);
+	off = phys - old->start;
+	if (unlikely(off >= old->bytes)) {
+		old = kho_slab_in_recall(phys);
+		if (!old)
+			goto slow;
+		off = phys - old->start;
+	}
+	/* Pairs with the release in kho_slab_restore_locked(). */
+	if (unlikely(smp_load_acquire(&old->want) != want))
 		goto slow;
 
-	/* The distance of its objects is that of the slab. */
-	rec = kho_slab_in.last.rec;
-	cache = kho_slab_in.last.cache;
-	off = phys - kho_slab_in.last.start;
-	idx = reciprocal_divide(off, cache->reciprocal_size);
-	if (unlikely(idx * cache->size != off ||
-		     !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap)))
+	/* Right for the start of an object: no slab has 4 GiB. */
+	idx = off * old->inverse >> 32;
+	if (unlikely((u64)idx * old->size != off ||
+		     !test_and_clear_bit(idx, (unsigned long *)old->rec.bitmap)))
 		goto slow;
 
-	left = --rec->nr;
-	spin_unlock(&kho_slab_in.lock);
-	if (unlikely(!left))
-		kho_slab_in_last_object(rec);
+	cache = old->cache;
+	if (unlikely(atomic_dec_and_test(&old->left))) {
+		rcu_read_unlock();
+		kho_slab_in_last_object(old);
+	} else {
+		rcu_read_unlock();
+	}
 	return slab_adopt_object(cache, phys_to_virt(phys));
 
 slow:
-	spin_unlock(&kho_slab_in.lock);
+	rcu_read_unlock();
 	return kho_slab_restore_slow(want, phys, in_place);
 }
 
