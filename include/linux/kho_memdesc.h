@@ -43,7 +43,6 @@ struct ptdesc;
  * pagetable_free()         kho_ptdesc_unpreserve()
  * memdesc_alloc_node()     kho_ioptdesc_preserve()      kho_ioptdesc_restore()
  * memdesc_free()           kho_ioptdesc_unpreserve()
-=======
  * =======================  ===========================  ========================
  *
  * A failed call changes nothing and can be repeated. The preserve functions

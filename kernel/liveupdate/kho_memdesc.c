@@ -645,9 +645,11 @@ static __always_inline int __kho_map_add(unsigned long pfn, unsigned int order,
 		err = kho_map_add_small(pfn, order, type);
 	else
 		err = kho_map_add_large(pfn, order, type);
-	if (likely(!err) || err == -ENOMEM)
-		return err;
-	return kho_refuse_busy(pfn, order, type);
+	if (likely(!err))
+		return 0;
+	/* A window or nodes may have been made for it, and stay empty. */
+	schedule_delayed_work(&kho_trim_work, HZ);
+	return err == -ENOMEM ? err : kho_refuse_busy(pfn, order, type);
 }
 
 static __always_inline bool kho_map_del_small(unsigned long pfn,
@@ -761,8 +763,10 @@ __kho_preserve_page_desc(struct page *page, unsigned int order,
 			 enum kho_memdesc type)
 {
 	const unsigned long pfn = page_to_pfn(page);
-	int err = __kho_check_page(page, order, type);
+	int err;
 
+	might_sleep();
+	err = __kho_check_page(page, order, type);
 	if (unlikely(err))
 		return err;
 	if (!order && likely(kho_map_add_quick(pfn, type)))
@@ -951,6 +955,7 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_page_descs);
 void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 			      enum kho_memdesc type)
 {
+	might_sleep();
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
 	if (!order && likely(kho_map_del_quick(page_to_pfn(page), type)))
@@ -1016,7 +1021,7 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 		goto refuse;
 	page = pfn_to_page(PHYS_PFN(phys));
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
-		goto nomem;
+		return -ENOMEM;
 	info->page_private = READ_ONCE(page->private);
 	if (unlikely(info->magic != KHO_PAGE_MAGIC))
 		goto refuse;
@@ -1033,7 +1038,7 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 
 	if (info->order > MAX_PAGE_ORDER && deferred_pages_enabled() &&
 	    kho_init_deferred(PHYS_PFN(phys), info->order))
-		goto nomem;
+		return -ENOMEM;
 
 	err = -ENOENT;
 	why = "already restored";
@@ -1047,9 +1052,6 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	*pagep = page;
 	return 0;
 
-nomem:
-	err = -ENOMEM;
-	why = "out of memory";
 refuse:
 	kho_refuse(err, "restore", phys, info->order, want, why);
 	return err;
@@ -1075,6 +1077,30 @@ struct page *kho_claim(phys_addr_t phys, unsigned long types,
 	int err = __kho_claim(phys, types, info, &page, false);
 
 	return err ? ERR_PTR(err) : page;
+}
+
+/**
+ * kho_check_stamp - is this preserved, and not yet restored
+ * @phys: physical address of the memory
+ * @order: log2 of the number of pages
+ * @type: what it has to be preserved as
+ *
+ * Context: As kho_claim().
+ * Return: 0, %-ENOENT, or early in the boot %-ENOMEM.
+ */
+int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
+{
+	union kho_page_info info;
+	struct page *page;
+
+	page = pfn_to_online_page(PHYS_PFN(phys));
+	if (!page)
+		return -ENOENT;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
+		return -ENOMEM;
+	info.page_private = READ_ONCE(page->private);
+	return info.magic == KHO_PAGE_MAGIC && info.type == type &&
+	       info.order == order ? 0 : -ENOENT;
 }
 
 /**

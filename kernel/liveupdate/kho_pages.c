@@ -263,7 +263,7 @@ void kho_split_unclaim(unsigned long pfn, unsigned long end)
  * or nothing. kho_split_init() or kho_split_unclaim() must follow.
  *
  * Context: Process context.
- * Return: 0, %-EINVAL or %-ENOENT.
+ * Return: 0, %-EINVAL, %-ENOENT, or early in the boot %-ENOMEM.
  */
 int kho_split_claim(phys_addr_t phys, unsigned long nr_pages)
 {
@@ -319,7 +319,8 @@ void kho_split_init(unsigned long pfn, unsigned long end)
  * @nr_pages: how many pages, exactly as they were preserved
  *
  * Context: Process context, any time after the page allocator is up.
- * Return: the first page, or ERR_PTR(-EINVAL) or ERR_PTR(-ENOENT).
+ * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT), or early in the
+ *	boot ERR_PTR(-ENOMEM).
  */
 struct page *kho_split_restore(phys_addr_t phys, unsigned long nr_pages)
 {

@@ -99,6 +99,8 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 	pt = page_ptdesc(page);
 	if (!kho_ptdesc_construct(pt, info.type)) {
 		page->page_type = UINT_MAX;
+		/* Not free to be claimed before all of it is put back. */
+		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);
 		return ERR_PTR(-ENOMEM);

@@ -181,8 +181,13 @@ static int kho_slab_map_set(struct kho_slab_map *map, unsigned long pfn,
 		return -ENOMEM;
 	node = kho_slab_map_node((void *)&parent->slot[i % KHO_SLAB_SLOTS],
 				 parent);
-	if (!node)
+	if (!node) {
+		if (!parent->used) {
+			WRITE_ONCE(map->top[i / KHO_SLAB_SLOTS], NULL);
+			kfree_rcu(parent, rcu);
+		}
 		return -ENOMEM;
+	}
 
 	if (node->slot[pfn % KHO_SLAB_SLOTS])
 		return -EEXIST;
@@ -1000,7 +1005,8 @@ static void kho_slab_in_remember(struct kho_old_slab *old)
 {
 	guard(spinlock)(&kho_slab_in.lock);
 	if (atomic_read(&old->left))
-		WRITE_ONCE(kho_slab_in.last, old);
+		/* Pairs with READ_ONCE() in __kho_slab_restore(). */
+		smp_store_release(&kho_slab_in.last, old);
 }
 
 /* Of a slab that nothing can be restored from, as many pages as are entered. */
@@ -1023,14 +1029,15 @@ static void kho_slab_in_forget(struct kho_old_slab *old, unsigned long nr_pages)
 static int kho_slab_in_enter(const struct kho_slab_record *rec)
 {
 	const size_t bitmap = BITS_TO_U64(rec->objects) * sizeof(u64);
-	const size_t size = sizeof(*rec) + bitmap;
 	struct kho_old_slab *old;
 	int err;
 
-	old = kzalloc(offsetof(struct kho_old_slab, rec) + size, GFP_KERNEL);
+	old = kzalloc(offsetof(struct kho_old_slab, rec.bitmap) + bitmap,
+		      GFP_KERNEL);
 	if (!old)
 		return -ENOMEM;
-	memcpy(&old->rec, rec, size);
+	old->rec = *rec;
+	memcpy(old->rec.bitmap, rec->bitmap, bitmap);
 	old->start = rec->phys + rec->left_pad;
 	old->bytes = rec->objects * rec->size;
 	old->size = rec->size;
@@ -1065,13 +1072,16 @@ static int kho_slab_read_records(struct kho_slab_chunk *chunk,
 			continue;
 
 		why = kho_slab_bad_record(rec, chain);
-		if (!why) {
+		err = why ? -EINVAL : kho_check_stamp(rec->phys, rec->order,
+						      KHO_MEMDESC_SLAB);
+		if (!err)
 			err = kho_slab_in_enter(rec);
-			if (err == -ENOMEM)
-				goto erase;
-			if (err)
-				why = "a second record of the same memory";
-		}
+		if (err == -ENOMEM)
+			goto erase;
+		if (err == -ENOENT)
+			why = "no slab that is preserved";
+		else if (err && !why)
+			why = "a second record of the same memory";
 		if (why) {
 			kho_refuse(-EINVAL, "restore", rec->phys, rec->order,
 				   KHO_MEMDESC_SLAB, why);
@@ -1141,6 +1151,8 @@ static int kho_slab_read_chunk(u64 *link, unsigned int chain)
 	int err;
 
 	page = kho_claim(*link, BIT(KHO_MEMDESC_METADATA), &info);
+	if (PTR_ERR(page) == -ENOMEM)
+		return -ENOMEM;
 	if (IS_ERR(page)) {
 		*link = 0;
 		return 0;
@@ -1171,7 +1183,8 @@ static int kho_slab_read_chunk(u64 *link, unsigned int chain)
 	return 0;
 }
 
-static void kho_slab_read_root(void)
+/* 0, also if there is nothing, or -ENOMEM. */
+static int kho_slab_read_root(void)
 {
 	struct kho_slab_root *root;
 	union kho_page_info info;
@@ -1180,38 +1193,42 @@ static void kho_slab_read_root(void)
 	size_t size;
 
 	if (kho_retrieve_subtree(KHO_SLAB_SUBTREE, &phys, &size))
-		return;
+		return 0;
 
 	page = kho_claim(phys, BIT(KHO_MEMDESC_FOLIO), &info);
 	if (IS_ERR(page))
-		return;
+		return PTR_ERR(page) == -ENOMEM ? -ENOMEM : 0;
 
 	root = page_address(page);
 	if (size != sizeof(*root) || root->version != KHO_SLAB_VERSION) {
 		kho_refuse(-EINVAL, "restore", phys, info.order,
 			   KHO_MEMDESC_SLAB, "list of slabs of another version");
 		kho_unclaim(page);
-		return;
+		return 0;
 	}
 
 	kho_slab_in.root = *root;
 	kho_init_claimed(page, KHO_MEMDESC_FOLIO);
 	folio_put(page_folio(page));
+	return 0;
 }
 
 /* Have all records at hand. 0 or -ENOMEM; then it can be called again. */
 static int kho_slab_read(void)
 {
+	int err;
+
 	lockdep_assert_held(&kho_slab_in.mutex);
 
-	if (!kho_slab_in.known)
-		kho_slab_read_root();
-	kho_slab_in.known = true;
+	if (!kho_slab_in.known) {
+		err = kho_slab_read_root();
+		if (err)
+			return err;
+		kho_slab_in.known = true;
+	}
 
 	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++) {
 		while (kho_slab_in.root.chain[i]) {
-			int err;
-
 			err = kho_slab_read_chunk(&kho_slab_in.root.chain[i], i);
 			if (err)
 				return err;
