@@ -19,6 +19,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho/abi/memdesc.h>
+#include <linux/kho/abi/slab.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -222,6 +223,83 @@ static int bad_subtree(const char *node, u64 phys)
 	return 0;
 }
 
+/* What kho_slab_record is for slabs with up to 64 objects. */
+struct entry {
+	u64 phys;
+	u32 size;
+	u32 object_size;
+	u16 objects;
+	u16 nr;
+	u16 left_pad;
+	u8 order;
+	u8 class;
+	u64 bitmap;
+};
+
+static_assert(sizeof(struct entry) ==
+	      struct_size_t(struct kho_slab_record, bitmap, 1));
+
+/* One more of them, in a page of its own before the others. */
+static int bad_record(const char *kind)
+{
+	static struct kho_slab_chunk *chunk;
+	void *data = fdt_value(KHO_SLAB_SUBTREE, KHO_SUB_TREE_PROP_NAME);
+	struct kho_slab_root *slabs;
+	struct entry *new, *first;
+
+	if (!data)
+		return -ENOENT;
+	slabs = phys_to_virt(get_unaligned((u64 *)data));
+	if (!slabs->chain[0])
+		return -ENOENT;
+	if (!chunk) {
+		phys_addr_t phys = new_pages(0);
+		int err = add_key(phys, 0, KHO_MEMDESC_METADATA);
+
+		if (err)
+			return err;
+		chunk = phys_to_virt(phys);
+		chunk->next = slabs->chain[0];
+		chunk->top = 0;
+		slabs->chain[0] = phys;
+	}
+	first = (void *)((struct kho_slab_chunk *)phys_to_virt(chunk->next))->data;
+	if (!first->phys)
+		return -ENOENT;
+	new = (struct entry *)chunk->data + chunk->top;
+
+	*new = *first;
+	if (!strcmp(kind, "slab-not-preserved")) {
+		new->phys = new_pages(first->order);
+	} else if (!strcmp(kind, "slab-beyond")) {
+		new->phys = NO_MEMORY;
+	} else if (!strcmp(kind, "slab-order")) {
+		new->order = 64;
+	} else if (!strcmp(kind, "slab-greedy")) {
+		/* All that lies around that slab, as a larger one. */
+		new->order = MAX_PAGE_ORDER;
+		new->phys = ALIGN_DOWN(first->phys, PAGE_SIZE << MAX_PAGE_ORDER);
+		new->objects = 64;
+		new->size = (PAGE_SIZE << MAX_PAGE_ORDER) / 64;
+		new->left_pad = 0;
+		new->nr = 1;
+		new->bitmap = 1;
+	} else if (!strcmp(kind, "slab-layout")) {
+		new->object_size = new->size + 1;
+	} else if (!strcmp(kind, "slab-objects")) {
+		new->objects++;
+	} else if (!strcmp(kind, "slab-count")) {
+		new->nr++;
+	} else if (!strcmp(kind, "slab-class")) {
+		new->class = KHO_NR_SLAB_CLASSES;
+	} else if (strcmp(kind, "slab-twice")) {
+		return -EINVAL;
+	}
+	chunk->top++;
+	expect("slab", new->phys);
+	return 0;
+}
+
 static void bad_root(u64 phys)
 {
 	expect("node", phys);
@@ -358,6 +436,9 @@ static int do_damage(const char *kind)
 		expect("subtree", get_unaligned(node));
 		return 0;
 	}
+
+	if (!strncmp(kind, "slab-", 5))
+		return bad_record(kind);
 
 	/* What nothing can be taken in with. */
 	if (!strcmp(kind, "root-beyond"))
