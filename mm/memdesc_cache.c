@@ -51,7 +51,10 @@ struct memdesc_stack {
 	unsigned short nr;
 	unsigned short max;
 	int nid;
+	int nr_pages;		/* of each, does not change */
+	int zone_id;		/* page_zone_id() of a page of the zone */
 	struct zone *zone;
+	struct per_cpu_nodestat __percpu *stat;
 	unsigned long hits;
 	unsigned long misses;
 	void **desc;
@@ -87,43 +90,46 @@ memdesc_stack(enum memdesc_type type, unsigned int order)
 	return raw_cpu_ptr(&memdesc_cache.stack[i][order]);
 }
 
-/*
- * Called with the lock held. The same as mod_node_page_state(), but without a
- * call while the CPU's part of the counter stays small: with that, counting is
- * most of what the lists cost.
- */
-static __always_inline void memdesc_mod_state(struct pglist_data *pgdat,
-					      enum node_stat_item item,
-					      int delta)
+static __always_inline void
+memdesc_mod_state(struct memdesc_stack *stack, enum node_stat_item item,
+		  int delta, struct per_cpu_nodestat __percpu *stat,
+		  int threshold)
 {
-	struct per_cpu_nodestat __percpu *stat = pgdat->per_cpu_nodestats;
 	s8 old = this_cpu_read(stat->vm_node_stat_diff[item]);
 	const int new = old + delta;
 
-	if (likely(abs(new) <= this_cpu_read(stat->stat_threshold)) &&
+	/* abs(new) <= threshold, but in one comparison. */
+	if (likely((unsigned int)(new + threshold) <= 2 * threshold) &&
 	    likely(this_cpu_try_cmpxchg(stat->vm_node_stat_diff[item], &old,
 					(s8)new)))
 		return;
-	mod_node_page_state(pgdat, item, delta);
+	mod_node_page_state(stack->zone->zone_pgdat, item, delta);
 }
 
-/* What the owner of the pages counts. Page tables: not before a constructor. */
-static __always_inline void memdesc_count_used(struct pglist_data *pgdat,
-					       enum memdesc_type type,
-					       int nr_pages)
+/*
+ * Count so many pages more as held. With @owner, as many less as used in the
+ * sense of their owner; for page tables he does that, and not before a
+ * constructor.
+ *
+ * Called with the lock held. The same as mod_node_page_state() for each, but
+ * without a call while the CPU's part of the counter stays small: with that,
+ * counting is most of what the lists cost.
+ */
+static __always_inline void memdesc_count(struct memdesc_stack *stack,
+					  enum memdesc_type type, int held,
+					  bool owner)
 {
-	if (type != MEMDESC_IOPTDESC)
+	struct per_cpu_nodestat __percpu *stat = stack->stat;
+	const int threshold = this_cpu_read(stat->stat_threshold);
+
+	memdesc_mod_state(stack, NR_KERNEL_MISC_RECLAIMABLE, held, stat,
+			  threshold);
+	if (type != MEMDESC_IOPTDESC || !owner)
 		return;
 #ifdef CONFIG_IOMMU_SUPPORT
-	memdesc_mod_state(pgdat, NR_IOMMU_PAGES, nr_pages);
+	memdesc_mod_state(stack, NR_IOMMU_PAGES, -held, stat, threshold);
 #endif
-	memdesc_mod_state(pgdat, NR_SECONDARY_PAGETABLE, nr_pages);
-}
-
-static __always_inline void memdesc_count_held(struct pglist_data *pgdat,
-					       int nr_pages)
-{
-	memdesc_mod_state(pgdat, NR_KERNEL_MISC_RECLAIMABLE, nr_pages);
+	memdesc_mod_state(stack, NR_SECONDARY_PAGETABLE, -held, stat, threshold);
 }
 
 static __always_inline struct page *memdesc_first_page(void *desc,
@@ -190,15 +196,23 @@ static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
 static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 					       int nid, enum memdesc_type type)
 {
+	const bool own = memdesc_table[type].own;
 	struct memdesc_stack *stack;
-	struct page *page;
 	void *desc;
 
 	if (!static_branch_likely(&memdesc_cache_key))
 		return NULL;
-	/* Another zone, and the tag of who has allocated the pages first. */
-	if (unlikely(order >= MEMDESC_CACHE_ORDERS || gfp & GFP_ZONEMASK) ||
-	    mem_alloc_profiling_enabled())
+	/*
+	 * Another zone; what a memcg has to pay for, if a descriptor is a part
+	 * of it; and the tag of who has allocated the pages first.
+	 */
+	if (unlikely(order >= MEMDESC_CACHE_ORDERS ||
+		     gfp & (GFP_ZONEMASK | (own ? __GFP_ACCOUNT : 0)))) {
+		if (order >= MEMDESC_CACHE_ORDERS || gfp & GFP_ZONEMASK ||
+		    memcg_kmem_online())
+			return NULL;
+	}
+	if (mem_alloc_profiling_enabled())
 		return NULL;
 
 	stack = memdesc_stack(type, order);
@@ -212,24 +226,25 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	}
 	stack->hits++;
 	desc = stack->desc[--stack->nr];
-	page = memdesc_first_page(desc, type);
-	memdesc_count_held(stack->zone->zone_pgdat, -(1 << order));
-	if (unlikely(memdesc_poisoned(page, order))) {
+	if (unlikely(memdesc_poisoned(memdesc_first_page(desc, type), order))) {
+		memdesc_count(stack, type, -stack->nr_pages, false);
 		spin_unlock(&stack->lock);
 		/* The page allocator knows what to do with it. */
 		memdesc_release(&desc, 1, order, type);
 		return NULL;
 	}
-	memdesc_count_used(stack->zone->zone_pgdat, type, 1 << order);
+	memdesc_count(stack, type, -stack->nr_pages, true);
 	spin_unlock(&stack->lock);
 
 	/*
 	 * Not when it is freed: it may never be used again, or be overwritten
 	 * by who has not asked for zeroes, and here it gets into the cache of
-	 * the CPU that is going to use it.
+	 * the CPU that is going to use it. IOMMU page tables always are zeroed.
 	 */
-	if (want_init_on_alloc(gfp) || want_init_on_free())
-		clear_pages(page_address(page), 1 << order);
+	if (type == MEMDESC_IOPTDESC || want_init_on_alloc(gfp) ||
+	    want_init_on_free())
+		clear_pages(page_address(memdesc_first_page(desc, type)),
+			    stack->nr_pages);
 
 	return desc;
 }
@@ -249,7 +264,6 @@ static bool memdesc_zone_preferred(struct zone *zone)
 
 static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 					       void *desc, struct page *page,
-					       unsigned int order,
 					       enum memdesc_type type)
 {
 	/* Who else has a reference may look at the page for as long as he likes. */
@@ -259,8 +273,7 @@ static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 		__memdesc_clear_type(page, type);
 
 	stack->desc[stack->nr++] = desc;
-	memdesc_count_held(stack->zone->zone_pgdat, 1 << order);
-	memdesc_count_used(stack->zone->zone_pgdat, type, -(1 << order));
+	memdesc_count(stack, type, stack->nr_pages, true);
 	return true;
 }
 
@@ -277,7 +290,9 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 
 	if (!stack->nr && stack->zone != zone && memdesc_zone_preferred(zone)) {
 		stack->zone = zone;
+		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
 		stack->nid = zone_to_nid(zone);
+		stack->zone_id = page_zone_id(page);
 	}
 	/* Whoever isolates memory drains the lists after that. */
 	if (stack->zone != zone || memdesc_zone_isolated(zone) || !stack->max)
@@ -290,9 +305,9 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 		stack->nr -= nr;
 		memmove(stack->desc, stack->desc + nr,
 			stack->nr * sizeof(*stack->desc));
-		memdesc_count_held(zone->zone_pgdat, -(int)(nr << order));
+		memdesc_count(stack, type, -(int)(nr << order), false);
 	}
-	held = memdesc_cache_push(stack, desc, page, order, type);
+	held = memdesc_cache_push(stack, desc, page, type);
 unlock:
 	spin_unlock(&stack->lock);
 	memdesc_release(batch, nr, order, type);
@@ -305,7 +320,6 @@ static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 					      enum memdesc_type type)
 {
 	struct memdesc_stack *stack;
-	struct zone *zone;
 	bool held;
 
 	if (!static_branch_likely(&memdesc_cache_key))
@@ -320,25 +334,26 @@ static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 	if (unlikely(!spin_trylock(&stack->lock)))
 		return false;
 
-	zone = page_zone(page);
-	if (unlikely(stack->nr >= stack->max || stack->zone != zone ||
-		     memdesc_zone_isolated(zone)))
+	/* Where the flags have no node, pages of one zone can have several ids. */
+	if (unlikely(stack->nr >= stack->max ||
+		     stack->zone_id != page_zone_id(page) ||
+		     memdesc_zone_isolated(stack->zone)))
 		return memdesc_cache_put_slow(stack, desc, page, order, type);
 
-	held = memdesc_cache_push(stack, desc, page, order, type);
+	held = memdesc_cache_push(stack, desc, page, type);
 	spin_unlock(&stack->lock);
 	return held;
 }
 
 /**
  * memdesc_cache_get_ioptdesc - Take an IOMMU page table that was freed
- * @gfp: GFP flags; of them count zone, account and zero
+ * @gfp: GFP flags; of them count zone and account
  * @order: log2 of the number of pages
  * @nid: the node
  *
- * It is as memdesc_alloc_node() returns it, and counted as iommu_alloc_pages_node_sz()
- * does. Requests that a memcg has to pay for, descriptor included, are left to the
- * allocators.
+ * It is zeroed, as memdesc_alloc_node() returns it, and counted as
+ * iommu_alloc_pages_node_sz() does. Requests that a memcg has to pay for,
+ * descriptor included, are left to the allocators.
  *
  * Context: Any context but NMI.
  * Return: The descriptor, or NULL if there is none that fits.
@@ -348,9 +363,6 @@ struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 {
 	const size_t head = offsetofend(struct memdesc_own, order);
 	struct ioptdesc *iopt;
-
-	if (unlikely(gfp & __GFP_ACCOUNT) && memcg_kmem_online())
-		return NULL;
 
 	iopt = memdesc_cache_get(gfp, order, nid, MEMDESC_IOPTDESC);
 	if (!iopt)
@@ -375,7 +387,7 @@ struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 {
 	/* The charge is for the descriptor as well. */
-	if (unlikely(PageMemcgKmem(iopt->page)))
+	if (memcg_kmem_online() && unlikely(PageMemcgKmem(iopt->page)))
 		return false;
 	return memdesc_cache_put(iopt, iopt->page, iopt->order,
 				 MEMDESC_IOPTDESC);
@@ -431,7 +443,7 @@ bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
 	const unsigned int order = compound_order(page);
 
 	/* Also if it is not taken it is being freed: this is early, not wrong. */
-	if (PageMemcgKmem(page))
+	if (memcg_kmem_online() && PageMemcgKmem(page))
 		__memcg_kmem_uncharge_page(page, order);
 	return memdesc_cache_put(page, page, order, MEMDESC_PTDESC);
 }
@@ -455,8 +467,8 @@ static unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 			memcpy(batch, stack->desc + stack->nr,
 			       nr * sizeof(*batch));
 			if (nr)
-				memdesc_count_held(stack->zone->zone_pgdat,
-						   -(int)(nr << order));
+				memdesc_count(stack, type, -(int)(nr << order),
+					      false);
 		}
 		if (!nr)
 			break;
@@ -689,6 +701,8 @@ static void __init memdesc_cache_init_cpu(unsigned int cpu, unsigned long pages)
 
 			spin_lock_init(&stack->lock);
 			stack->nid = NUMA_NO_NODE;
+			stack->nr_pages = 1 << order;
+			stack->zone_id = -1;
 			stack->desc = &cache->slots[i][slot];
 			stack->max = min(depth[order],
 					 MEMDESC_CACHE_SLOTS - slot);

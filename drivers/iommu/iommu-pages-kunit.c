@@ -346,6 +346,47 @@ static void iommu_pages_contig(struct kunit *test)
 }
 #endif
 
+/* Nothing can be done about it: the owner goes on, and is told of no recovery. */
+#ifdef CONFIG_MEMORY_FAILURE
+static void iommu_pages_memory_failure(struct kunit *test)
+{
+	const struct counters before = get_counters();
+	void *virt = get_pages(test, PAGE_SIZE << 2);
+	struct page *head = virt_to_page(virt);
+
+	for (int i = 0; i < 1 << 2; i++) {
+		struct page *page = head + i;
+		const unsigned long pfn = page_to_pfn(page);
+
+		/* Known at once for memory of the kernel: without trying again. */
+		KUNIT_EXPECT_EQ(test, soft_offline_page(pfn, 0),
+				-ENOTRECOVERABLE);
+		KUNIT_EXPECT_FALSE(test, PageHWPoison(page));
+		KUNIT_EXPECT_EQ(test, memory_failure(pfn, MF_SW_SIMULATED),
+				-EBUSY);
+		KUNIT_EXPECT_TRUE(test, PageHWPoison(page));
+		KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), -EBUSY);
+
+		KUNIT_EXPECT_TRUE(test, PageIOPT(head));
+		KUNIT_EXPECT_EQ(test, page_ref_count(head), 0);
+		KUNIT_EXPECT_PTR_EQ(test, page_ioptdesc(page)->page, head);
+		KUNIT_EXPECT_NULL(test, memchr_inv(virt, 0, PAGE_SIZE << 2));
+		expect_counters(test, before, 1 << 2);
+
+		/* It is well again. */
+		if (TestClearPageHWPoison(page))
+			num_poisoned_pages_sub(pfn, 1);
+	}
+	iommu_free_pages(virt);
+	expect_counters(test, before, 0);
+}
+#else
+static void iommu_pages_memory_failure(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+}
+#endif
+
 /* Everything that get_page() and put_page() may be called for. */
 static void iommu_pages_refcount(struct kunit *test)
 {
@@ -445,6 +486,7 @@ static struct kunit_case iommu_pages_cases[] = {
 	KUNIT_CASE(iommu_pages_unmovable),
 	KUNIT_CASE(iommu_pages_offline),
 	KUNIT_CASE(iommu_pages_contig),
+	KUNIT_CASE(iommu_pages_memory_failure),
 	KUNIT_CASE(iommu_pages_refcount),
 	KUNIT_CASE(iommu_pages_preserve),
 	{}

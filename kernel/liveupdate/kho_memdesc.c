@@ -489,28 +489,45 @@ static unsigned long kho_key(unsigned long pfn, unsigned int order,
 }
 
 /*
- * What kho_map_add() does for order 0, without kho_map_sem, if the leaf at hand
- * is the one: mostly it is. False if it is not, or if it has to be refused.
+ * Lock the window for order 0 memory, if its leaf at hand is the one: mostly it
+ * is. Returns NULL if not. Under RCU, which keeps the window.
+ */
+static __always_inline struct kho_window *
+kho_lock_leaf_at_hand(unsigned long pfn, enum kho_memdesc type)
+{
+	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
+	struct kho_window *window = kho_find_window(pfn);
+
+	if (unlikely(!window))
+		return NULL;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == prefix))
+		return window;
+	spin_unlock(&window->lock);
+	return NULL;
+}
+
+/*
+ * What kho_map_add() does for order 0, without kho_map_sem. False if it has to be
+ * done there, or to be refused.
  */
 static __always_inline bool kho_map_add_quick(unsigned long pfn,
 					      enum kho_memdesc type)
 {
-	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
 	const unsigned long bit = pfn % KHO_LEAF_BITS;
 	struct kho_window *window;
-	bool added = false;
+	bool added;
 
 	guard(rcu)();
-	window = kho_find_window(pfn);
+	window = kho_lock_leaf_at_hand(pfn, type);
 	if (unlikely(!window))
 		return false;
 
-	spin_lock(&window->lock);
-	if (likely(window->leaf_prefix == prefix &&
-		   !__test_and_set_bit(bit, window->busy))) {
+	added = !__test_and_set_bit(bit, window->busy);
+	if (likely(added)) {
 		__set_bit(bit, window->leaf->bitmap);
 		window->nr_preserved++;
-		added = true;
 	}
 	spin_unlock(&window->lock);
 	return added;
@@ -520,23 +537,20 @@ static __always_inline bool kho_map_add_quick(unsigned long pfn,
 static __always_inline bool kho_map_del_quick(unsigned long pfn,
 					      enum kho_memdesc type)
 {
-	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
 	const unsigned long bit = pfn % KHO_LEAF_BITS;
 	struct kho_window *window;
-	bool deleted = false;
+	bool deleted;
 
 	guard(rcu)();
-	window = kho_find_window(pfn);
+	window = kho_lock_leaf_at_hand(pfn, type);
 	if (unlikely(!window))
 		return false;
 
-	spin_lock(&window->lock);
-	if (likely(window->leaf_prefix == prefix &&
-		   __test_and_clear_bit(bit, window->leaf->bitmap))) {
+	deleted = __test_and_clear_bit(bit, window->leaf->bitmap);
+	if (likely(deleted)) {
 		__clear_bit(bit, window->busy);
 		if (unlikely(!--window->nr_preserved))
 			schedule_delayed_work(&kho_trim_work, HZ);
-		deleted = true;
 	}
 	spin_unlock(&window->lock);
 	return deleted;

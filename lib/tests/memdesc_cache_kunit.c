@@ -6,6 +6,7 @@
  */
 #include <kunit/test.h>
 #include <linux/cpu.h>
+#include <linux/cpuset.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
@@ -234,12 +235,16 @@ static void *get_table_from(const struct cache_param *p, int nid)
 					 table_size(p));
 }
 
+static int other_node(void)
+{
+	return next_node_in(numa_mem_id(), node_states[N_MEMORY]);
+}
+
 static void cache_node(struct kunit *test)
 {
 	const struct cache_param *p = test->param_value;
 	const struct counters before = get_counters();
-	const int nid = next_online_node(numa_mem_id()) < MAX_NUMNODES ?
-			next_online_node(numa_mem_id()) : first_online_node;
+	const int nid = other_node();
 	void *virt, *other;
 
 	if (nid == numa_mem_id())
@@ -262,6 +267,77 @@ static void cache_node(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	put_table(p, other);
 	expect_counters(test, p, before, 0, 0);
+}
+
+/* This CPU holds memory of a node that the task's cpuset does not have. */
+static void cache_cpuset(struct kunit *test)
+{
+#ifdef CONFIG_CPUSETS
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	const nodemask_t allowed = current->mems_allowed;
+	const int nid = other_node();
+	void *virt;
+
+	if (nid == numa_mem_id())
+		kunit_skip(test, "needs two nodes");
+
+	put_table(p, must_get(test, p, GFP_TEST));
+
+	/* As if there were a cpuset. */
+	scoped_guard(cpus_read_lock)
+		cpuset_inc();
+	set_mems_allowed(nodemask_of_node(nid));
+	virt = get_table(p, GFP_TEST);
+	set_mems_allowed(allowed);
+	scoped_guard(cpus_read_lock)
+		cpuset_dec();
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	KUNIT_EXPECT_EQ(test, page_to_nid(virt_to_page(virt)), nid);
+	expect_counters(test, p, before, nr_pages(p), nr_pages(p));
+	put_table(p, virt);
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+#else
+	kunit_skip(test, "needs CONFIG_CPUSETS");
+#endif
+}
+
+/* Memory that fails while it is held goes to the page allocator. */
+static void cache_poisoned(struct kunit *test)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt = must_get(test, p, GFP_TEST), *other;
+	struct page *page = virt_to_page(virt);
+
+	/* The page allocator keeps single pages back. */
+	if (p->order) {
+		put_table(p, virt);
+		kunit_skip(test, "needs a single page");
+	}
+
+	put_table(p, virt);
+	if (memdesc_cache_held(NUMA_NO_NODE) == before.held)
+		kunit_skip(test, "memory of another zone");
+	SetPageHWPoison(page);
+	other = must_get(test, p, GFP_TEST);
+	KUNIT_EXPECT_PTR_NE(test, other, virt);
+	expect_counters(test, p, before, nr_pages(p), 0);
+	expect_held(test, page);
+	put_table(p, other);
+
+	/* It is well again. */
+	if (other != virt) {
+		ClearPageHWPoison(page);
+		init_page_count(page);
+		__free_page(page);
+	}
+#else
+	kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+#endif
 }
 
 /* Flags that the page allocator has to do something about: it gets the page. */
@@ -880,6 +956,8 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE_PARAM(cache_reuse, params_gen_params),
 	KUNIT_CASE_PARAM(cache_zone, params_gen_params),
 	KUNIT_CASE_PARAM(cache_node, params_gen_params),
+	KUNIT_CASE_PARAM(cache_cpuset, params_gen_params),
+	KUNIT_CASE_PARAM(cache_poisoned, params_gen_params),
 	KUNIT_CASE_PARAM(cache_flags, params_gen_params),
 	KUNIT_CASE_PARAM(cache_isolated, params_gen_params),
 	KUNIT_CASE_PARAM(cache_descriptor, params_gen_params),
