@@ -21,15 +21,17 @@
 
 struct kho_intake {
 	/*
-	 * One bit for each page which a preservation must not lie on: what is
-	 * no memory, what this boot has reserved, scratch areas, nodes of the
-	 * map, and other preservations. Keyed by page frame number. A leaf is
-	 * filled in from memblock when it is first asked for.
+	 * A bit for each page of the nodes of the map and of the preservations
+	 * that have been looked at so far. Keyed by page frame number.
 	 */
-	struct kho_radix_tree busy;
-	/* The memory, all on one node, that was last looked up. */
-	unsigned long region_start;
-	unsigned long region_end;
+	struct kho_radix_tree *pages;
+	/*
+	 * The free memory that was last looked up: [free_start, free_end), all
+	 * on one node, is the first that ends behind @free_from.
+	 */
+	unsigned long free_from;
+	unsigned long free_start;
+	unsigned long free_end;
 	unsigned long end_pfn;
 	unsigned long dropped;
 	bool v4;
@@ -43,72 +45,63 @@ static void __init kho_intake_drop(struct kho_intake *in, const char *what,
 			   val, why);
 }
 
-static void __init kho_busy_range(struct kho_radix_leaf *leaf,
-				  unsigned long window, unsigned long start,
-				  unsigned long end, bool busy)
+/*
+ * Look the first memory up that ends behind @pfn and may be preserved: which is
+ * free as far as memblock knows, and in no scratch area. Not by going on from the
+ * last time: @pages grows, and memblock reserves memory for that.
+ */
+static void __init kho_intake_look_up(struct kho_intake *in, unsigned long pfn)
 {
-	start = max(start, window);
-	end = min(end, window + KHO_LEAF_BITS);
-	if (start >= end)
+	phys_addr_t start, end;
+	u64 i;
+
+	if (pfn >= in->free_from && pfn < in->free_end)
 		return;
-	if (busy)
-		bitmap_set(leaf->bitmap, start - window, end - start);
-	else
-		bitmap_clear(leaf->bitmap, start - window, end - start);
-}
 
-static void __init kho_busy_fill(struct kho_radix_leaf *leaf,
-				 unsigned long window)
-{
-	struct memblock_region *region;
-
-	bitmap_fill(leaf->bitmap, KHO_LEAF_BITS);
-	for_each_mem_region(region) {
-		if (memblock_is_nomap(region))
+	in->free_from = 0;
+	for_each_free_mem_range(i, NUMA_NO_NODE, MEMBLOCK_HOTPLUG, &start, &end,
+				NULL) {
+		if (PFN_UP(start) >= PFN_DOWN(end) ||
+		    kho_scratch_overlap(start, end - start))
 			continue;
-		kho_busy_range(leaf, window,
-			       memblock_region_memory_base_pfn(region),
-			       memblock_region_memory_end_pfn(region), false);
+		in->free_start = PFN_UP(start);
+		in->free_end = PFN_DOWN(end);
+		if (pfn < in->free_end)
+			return;
+		in->free_from = in->free_end;
 	}
-	for_each_reserved_mem_region(region)
-		kho_busy_range(leaf, window,
-			       memblock_region_reserved_base_pfn(region),
-			       memblock_region_reserved_end_pfn(region), true);
-	for (unsigned int i = 0; i < kho_scratch_cnt; i++)
-		kho_busy_range(leaf, window, PHYS_PFN(kho_scratch[i].addr),
-			       PFN_UP(kho_scratch[i].addr + kho_scratch[i].size),
-			       true);
+	in->free_start = ULONG_MAX;
+	in->free_end = ULONG_MAX;
 }
 
-static struct kho_radix_leaf *__init kho_busy_leaf(struct kho_intake *in,
-						   unsigned long pfn)
+static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
+				      unsigned long end)
 {
-	struct kho_radix_leaf *leaf = kho_radix_leaf(&in->busy, pfn, false);
-
-	if (leaf)
-		return leaf;
-	leaf = kho_radix_leaf(&in->busy, pfn, true);
-	if (!IS_ERR(leaf))
-		kho_busy_fill(leaf, ALIGN_DOWN(pfn, KHO_LEAF_BITS));
-	return leaf;
+	for (; pfn < end; pfn = in->free_end) {
+		kho_intake_look_up(in, pfn);
+		if (pfn < in->free_start)
+			return false;
+	}
+	return true;
 }
 
-/* Mark [@pfn, @end) busy. -EEXIST if some of it was, and nothing has changed. */
-static int __init kho_busy_claim(struct kho_intake *in, unsigned long pfn,
-				 unsigned long end)
+/* Mark [@pfn, @end). -EEXIST if some of it was, and nothing has changed. */
+static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
+				   unsigned long end)
 {
 	for (int pass = 0; pass < 2; pass++) {
 		for (unsigned long cur = pfn, nr; cur < end; cur += nr) {
 			unsigned long off = cur % KHO_LEAF_BITS;
-			struct kho_radix_leaf *leaf = kho_busy_leaf(in, cur);
+			struct kho_radix_leaf *leaf;
 
+			leaf = kho_radix_leaf(in->pages, cur, pass);
 			if (IS_ERR(leaf))
 				return PTR_ERR(leaf);
 			nr = min(end - cur, KHO_LEAF_BITS - off);
 			if (pass)
 				bitmap_set(leaf->bitmap, off, nr);
-			else if (find_next_bit(leaf->bitmap, off + nr, off) <
-				 off + nr)
+			else if (leaf && find_next_bit(leaf->bitmap, off + nr,
+						       off) < off + nr)
 				return -EEXIST;
 		}
 	}
@@ -147,10 +140,12 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	    early_pfn_to_nid(pfn) != early_pfn_to_nid(pfn + nr - 1))
 		goto drop;
 
-	err = kho_busy_claim(in, pfn, pfn + nr);
+	why = "no memory, in use, or preserved twice";
+	if (!kho_intake_is_free(in, pfn, pfn + nr))
+		goto drop;
+	err = kho_intake_claim(in, pfn, pfn + nr);
 	if (!err || err == -ENOMEM)
 		return err;
-	why = "no memory, in use, or preserved twice";
 drop:
 	kho_intake_drop(in, "key", key, why);
 	return -EINVAL;
@@ -181,15 +176,25 @@ static int __init kho_intake_check_leaf_0(struct kho_intake *in,
 					  struct kho_radix_leaf *leaf,
 					  unsigned long start, unsigned long pfn)
 {
-	struct kho_radix_leaf *busy = kho_busy_leaf(in, pfn);
+	struct kho_radix_leaf *pages = kho_radix_leaf(in->pages, pfn, true);
+	unsigned long i, end;
 	int err;
 
-	if (IS_ERR(busy))
-		return PTR_ERR(busy);
+	if (IS_ERR(pages))
+		return PTR_ERR(pages);
+
+	/* What is not free memory. */
+	for (i = 0; i < KHO_LEAF_BITS; i = in->free_end - pfn) {
+		kho_intake_look_up(in, pfn + i);
+		end = min(max(in->free_start, pfn) - pfn, KHO_LEAF_BITS);
+		err = kho_intake_check_keys(in, leaf, start, i, end);
+		if (err)
+			return err;
+	}
 
 	for (unsigned long w = 0; w < BITS_TO_LONGS(KHO_LEAF_BITS); w++) {
-		if (likely(!(leaf->bitmap[w] & busy->bitmap[w]))) {
-			busy->bitmap[w] |= leaf->bitmap[w];
+		if (likely(!(leaf->bitmap[w] & pages->bitmap[w]))) {
+			pages->bitmap[w] |= leaf->bitmap[w];
 			continue;
 		}
 		err = kho_intake_check_keys(in, leaf, start, w * BITS_PER_LONG,
@@ -198,19 +203,6 @@ static int __init kho_intake_check_leaf_0(struct kho_intake *in,
 			return err;
 	}
 	return 0;
-}
-
-/* Is [@pfn, @end) in one region of memory, and thus on one node? */
-static bool __init kho_intake_one_region(struct kho_intake *in,
-					 unsigned long pfn, unsigned long end)
-{
-	if ((pfn < in->region_start || pfn >= in->region_end) &&
-	    memblock_search_pfn_nid(pfn, &in->region_start,
-				    &in->region_end) == NUMA_NO_NODE) {
-		in->region_end = 0;
-		return false;
-	}
-	return end <= in->region_end;
 }
 
 static int __init kho_intake_check_leaf(struct kho_intake *in,
@@ -238,9 +230,9 @@ static int __init kho_intake_check_leaf(struct kho_intake *in,
 		pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
 		nr = (end - i) << order;
 		err = -EEXIST;
-		if (pfn + nr <= in->end_pfn &&
-		    kho_intake_one_region(in, pfn, pfn + nr))
-			err = kho_busy_claim(in, pfn, pfn + nr);
+		kho_intake_look_up(in, pfn);
+		if (pfn >= in->free_start && pfn + nr <= in->free_end)
+			err = kho_intake_claim(in, pfn, pfn + nr);
 		if (err == -EEXIST)
 			err = kho_intake_check_keys(in, leaf, start, i, end);
 		if (err)
@@ -250,16 +242,17 @@ static int __init kho_intake_check_leaf(struct kho_intake *in,
 }
 
 /*
- * A node must be in memory that nothing else uses; having it marked busy also
- * refuses a node that is met a second time, so that a map which leads back into
- * itself comes to an end.
+ * A node must be in memory that nothing else uses; having it marked also refuses
+ * a node that is met a second time, so that a map which leads back into itself
+ * comes to an end.
  */
 static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 {
 	int err = -EINVAL;
 
-	if (IS_ALIGNED(phys, PAGE_SIZE) && PHYS_PFN(phys) < in->end_pfn)
-		err = kho_busy_claim(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1);
+	if (IS_ALIGNED(phys, PAGE_SIZE) && PHYS_PFN(phys) < in->end_pfn &&
+	    kho_intake_is_free(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1))
+		err = kho_intake_claim(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1);
 	if (err && err != -ENOMEM)
 		kho_intake_drop(in, "node", phys,
 				"no memory, in use, or met before");
@@ -329,6 +322,8 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
  * @root: physical address of its root, as the previous kernel's FDT says
  * @fdt: physical address of that FDT, which must be preserved itself
  * @v4: whether it is a "kho-v4" map, which has no types
+ * @pages: becomes a tree with a bit for each page, by page frame number, that a
+ *	preservation or a node of the map lies on; the caller's
  *
  * What is left out is reported and becomes ordinary free memory.
  *
@@ -336,18 +331,20 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
  *	reserved at a fixed address is reserved.
  * Return: 0, %-EINVAL if the root is no node or the FDT is not preserved, or
  *	%-ENOMEM if there is too little scratch memory to check the map. After
- *	an error the map must not be used.
+ *	an error the map must not be used, and there is no @pages.
  */
 int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
-			    phys_addr_t fdt, bool v4)
+			    phys_addr_t fdt, bool v4,
+			    struct kho_radix_tree *pages)
 {
 	struct kho_intake in = {
+		.pages = pages,
 		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
 		.v4 = v4,
 	};
 	int err;
 
-	err = kho_radix_init_tree(&in.busy, NULL);
+	err = kho_radix_init_tree(pages, NULL);
 	if (err)
 		return err;
 	err = kho_intake_check_node_addr(&in, root);
@@ -362,7 +359,8 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	if (in.dropped)
 		pr_err("preserved memory map: %lu entries left out\n",
 		       in.dropped);
-	kho_radix_destroy_tree(&in.busy);
+	if (err)
+		kho_radix_destroy_tree(pages);
 	return err;
 }
 

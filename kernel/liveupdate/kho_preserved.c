@@ -14,7 +14,6 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/err.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
@@ -24,111 +23,50 @@
 /* Memory that the page allocator must not be given, from kho_preserved_init() on. */
 static struct {
 	struct kho_radix_node *map;	/* the map; NULL: nothing is preserved */
-	struct kho_radix_tree pages;	/* a bit for each page, by pfn */
+	struct kho_radix_node *pages;	/* a bit for each page, by pfn */
 	u64 orders[KHO_NR_MEMDESC];	/* which are in the map, for each type */
 } kho_preserved __initdata;
 
-/* Mark [@pfn, @pfn + @nr) in kho_preserved, or unmark what is marked there. */
-static int __init kho_preserved_mark(unsigned long pfn, unsigned long nr,
-				     bool preserved)
-{
-	const unsigned long end = pfn + nr;
-
-	for (; pfn < end; pfn += nr) {
-		unsigned long off = pfn % KHO_LEAF_BITS;
-		struct kho_radix_leaf *leaf;
-
-		nr = min(end - pfn, KHO_LEAF_BITS - off);
-		leaf = kho_radix_leaf(&kho_preserved.pages, pfn, preserved);
-		if (IS_ERR(leaf))
-			return PTR_ERR(leaf);
-		if (preserved)
-			bitmap_set(leaf->bitmap, off, nr);
-		else if (leaf)
-			bitmap_clear(leaf->bitmap, off, nr);
-	}
-	return 0;
-}
-
-/* Mark what a leaf preserves. */
-static int __init kho_preserved_mark_leaf(struct kho_radix_leaf *leaf,
-					  unsigned long start)
-{
-	struct kho_radix_leaf *pages;
-	unsigned int order, type;
-	unsigned long i, end;
-	phys_addr_t phys;
-	int err;
-
-	i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
-	if (i == KHO_LEAF_BITS)
-		return 0;
-	phys = kho_decode_key(start | i, &order, &type);
-	kho_preserved.orders[type] |= BIT_ULL(order);
-
-	if (!order) {
-		pages = kho_radix_leaf(&kho_preserved.pages, PHYS_PFN(phys), true);
-		if (IS_ERR(pages))
-			return PTR_ERR(pages);
-		bitmap_or(pages->bitmap, pages->bitmap, leaf->bitmap,
-			  KHO_LEAF_BITS);
-		return 0;
-	}
-
-	for_each_set_bitrange(i, end, leaf->bitmap, KHO_LEAF_BITS) {
-		phys = kho_decode_key(start | i, &order, &type);
-		err = kho_preserved_mark(PHYS_PFN(phys), (end - i) << order, true);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* Mark @node, a node of the map, and what lies beneath it. */
-static int __init kho_preserved_mark_node(struct kho_radix_node *node,
-					  unsigned int level, unsigned long start)
+/* Note of what types and orders are the keys of @node, a node of the map. */
+static void __init kho_preserved_note_node(struct kho_radix_node *node,
+					   unsigned int level, unsigned long start)
 {
 	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
 				   KHO_BITMAP_SIZE_LOG2;
-	int err;
+	struct kho_radix_leaf *leaf = (void *)node;
+	unsigned int order, type;
+	unsigned long i;
 
-	err = kho_preserved_mark(PHYS_PFN(virt_to_phys(node)), 1, true);
-	if (err || !level)
-		return err ?: kho_preserved_mark_leaf((void *)node, start);
-
-	for (unsigned long i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++) {
-		if (!node->table[i])
-			continue;
-		err = kho_preserved_mark_node(phys_to_virt(node->table[i]),
-					      level - 1, start | i << shift);
-		if (err)
-			return err;
+	if (level) {
+		for (i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++)
+			if (node->table[i])
+				kho_preserved_note_node(phys_to_virt(node->table[i]),
+							level - 1,
+							start | i << shift);
+		return;
 	}
-	return 0;
+
+	/* The same for all keys of a leaf. */
+	i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
+	if (i == KHO_LEAF_BITS)
+		return;
+	kho_decode_key(start | i, &order, &type);
+	kho_preserved.orders[type] |= BIT_ULL(order);
 }
 
 /**
  * kho_preserved_init - note which pages are preserved
  * @map: root of the preserved memory map, which kho_intake_check() has passed
+ * @pages: root of the tree of the pages that this has found preserved
  *
  * Context: Early boot, while memblock allocates from scratch areas only.
- * Return: 0, or %-ENOMEM if there is too little scratch memory. Then nothing is
- *	preserved.
  */
-int __init kho_preserved_init(struct kho_radix_node *map)
+void __init kho_preserved_init(struct kho_radix_node *map,
+			       struct kho_radix_node *pages)
 {
-	int err;
-
-	err = kho_radix_init_tree(&kho_preserved.pages, NULL);
-	if (err)
-		return err;
-
-	err = kho_preserved_mark_node(map, KHO_TREE_MAX_DEPTH - 1, 0);
-	if (err)
-		kho_radix_destroy_tree(&kho_preserved.pages);
-	else
-		kho_preserved.map = map;
-	return err;
+	kho_preserved.map = map;
+	kho_preserved.pages = pages;
+	kho_preserved_note_node(map, KHO_TREE_MAX_DEPTH - 1, 0);
 }
 
 /* The first pfn from @pfn on, below @end, with a bit in kho_preserved; or @end. */
@@ -140,7 +78,7 @@ unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
 		struct kho_radix_leaf *leaf;
 		unsigned long bit;
 
-		leaf = kho_radix_find(kho_preserved.pages.root, pfn);
+		leaf = kho_radix_find(kho_preserved.pages, pfn);
 		if (leaf) {
 			bit = find_next_bit(leaf->bitmap, stop, pfn - start);
 			if (bit < stop)
@@ -174,7 +112,7 @@ const unsigned long *__init kho_preserved_block(unsigned long pfn,
 
 	if (likely(!kho_preserved.map))
 		return NULL;
-	leaf = kho_radix_find(kho_preserved.pages.root, pfn);
+	leaf = kho_radix_find(kho_preserved.pages, pfn);
 	if (!leaf)
 		return NULL;
 	block = leaf->bitmap + (pfn - off) % KHO_LEAF_BITS / BITS_PER_LONG;
@@ -254,6 +192,21 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 	}
 }
 
+static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
+{
+	const unsigned long end = pfn + nr;
+
+	for (; pfn < end; pfn += nr) {
+		unsigned long off = pfn % KHO_LEAF_BITS;
+		struct kho_radix_leaf *leaf;
+
+		nr = min(end - pfn, KHO_LEAF_BITS - off);
+		leaf = kho_radix_find(kho_preserved.pages, pfn);
+		if (leaf)
+			bitmap_clear(leaf->bitmap, off, nr);
+	}
+}
+
 /* Take the preservations out that lie in [@pfn, @end), and their pages. */
 static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 {
@@ -273,8 +226,8 @@ static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 				leaf = kho_radix_find(kho_preserved.map, key);
 				if (leaf && __test_and_clear_bit(key % KHO_LEAF_BITS,
 								 leaf->bitmap))
-					kho_preserved_mark(i << order,
-							   1UL << order, false);
+					kho_preserved_unmark(i << order,
+							     1UL << order);
 			}
 		}
 	}
@@ -335,7 +288,7 @@ void __init kho_preserved_finish(void)
 		return;
 
 	kho_preserved_free_nodes(kho_preserved.map, KHO_TREE_MAX_DEPTH - 1);
-	kho_preserved_free_nodes(kho_preserved.pages.root, KHO_TREE_MAX_DEPTH - 1);
+	kho_preserved_free_nodes(kho_preserved.pages, KHO_TREE_MAX_DEPTH - 1);
 	kho_preserved.map = NULL;
-	kho_preserved.pages.root = NULL;
+	kho_preserved.pages = NULL;
 }
