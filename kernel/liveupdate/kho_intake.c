@@ -26,8 +26,9 @@ struct kho_intake {
 	 */
 	struct kho_radix_tree *pages;
 	/*
-	 * The free memory that was last looked up: [free_start, free_end), all
-	 * on one node, is the first that ends behind @free_from.
+	 * The free memory that was last looked up: [free_start, free_end), in
+	 * one region of memory, is the first that ends behind @free_from. Both
+	 * are ULONG_MAX if there is none.
 	 */
 	unsigned long free_from;
 	unsigned long free_start;
@@ -47,8 +48,9 @@ static void __init kho_intake_drop(struct kho_intake *in, const char *what,
 
 /*
  * Look the first memory up that ends behind @pfn and may be preserved: which is
- * free as far as memblock knows, and in no scratch area. Not by going on from the
- * last time: @pages grows, and memblock reserves memory for that.
+ * free as far as memblock knows, and in no scratch area; these are regions of
+ * memory of their own. Not by going on from the last time: @pages grows, and
+ * memblock reserves memory for that.
  */
 static void __init kho_intake_look_up(struct kho_intake *in, unsigned long pfn)
 {
@@ -134,14 +136,17 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	why = "beyond the end of memory";
 	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
 		goto drop;
-	/* Only single pages can be accounted to a node each. */
-	why = "on two nodes";
-	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
-	    early_pfn_to_nid(pfn) != early_pfn_to_nid(pfn + nr - 1))
-		goto drop;
-
 	why = "no memory, in use, or preserved twice";
 	if (!kho_intake_is_free(in, pfn, pfn + nr))
+		goto drop;
+	/*
+	 * Only single pages can be accounted to a node each, and struct pages
+	 * are initialised a region at a time.
+	 */
+	why = "on two nodes, or in two regions of memory";
+	kho_intake_look_up(in, pfn);
+	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
+	    pfn + nr > in->free_end)
 		goto drop;
 	err = kho_intake_claim(in, pfn, pfn + nr);
 	if (!err || err == -ENOMEM)

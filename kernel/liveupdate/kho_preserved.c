@@ -4,7 +4,8 @@
  *
  * Preserved memory is not reserved in memblock, whose arrays are searched from
  * the start for every region: that is quadratic. Until the page allocator has
- * all other memory, kho_preserved has a bit for each page of it. Before that,
+ * all other memory, kho_preserved has a bit for each page of it, and of the map
+ * that says what is preserved. Before that,
  * memblock allocates from scratch areas only, in which nothing is preserved.
  * Where the page allocator is given its memory, serially or in parallel, it
  * leaves out the pages with a bit, and kho_stamp_pages() says in their struct
@@ -57,7 +58,8 @@ static void __init kho_preserved_note_node(struct kho_radix_node *node,
 /**
  * kho_preserved_init - note which pages are preserved
  * @map: root of the preserved memory map, which kho_intake_check() has passed
- * @pages: root of the tree of the pages that this has found preserved
+ * @pages: root of the tree that this has made of the pages that preservations and
+ *	nodes of the map lie on
  *
  * Context: Early boot, while memblock allocates from scratch areas only.
  */
@@ -215,19 +217,25 @@ static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 
 		for (; orders; orders &= orders - 1) {
 			const unsigned int order = __ffs64(orders);
-			unsigned long i = pfn >> order;
+			const unsigned long last = (end - 1) >> order;
 
-			for (; i <= (end - 1) >> order; i++) {
-				const phys_addr_t phys = PFN_PHYS(i << order);
-				const unsigned long key =
-					kho_encode_key(phys, order, type);
+			/* Those that may lie in it, a leaf at a time. */
+			for (unsigned long i = pfn >> order, nr; i <= last; i += nr) {
+				unsigned long key, first, bit;
 				struct kho_radix_leaf *leaf;
 
+				key = kho_encode_key(PFN_PHYS(i << order), order,
+						     type);
+				first = bit = key % KHO_LEAF_BITS;
+				nr = min(last - i + 1, KHO_LEAF_BITS - first);
 				leaf = kho_radix_find(kho_preserved.map, key);
-				if (leaf && __test_and_clear_bit(key % KHO_LEAF_BITS,
-								 leaf->bitmap))
-					kho_preserved_unmark(i << order,
+				if (!leaf)
+					continue;
+				for_each_set_bit_from(bit, leaf->bitmap, first + nr) {
+					__clear_bit(bit, leaf->bitmap);
+					kho_preserved_unmark((i + bit - first) << order,
 							     1UL << order);
+				}
 			}
 		}
 	}
@@ -235,15 +243,16 @@ static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 
 /**
  * kho_preserved_settle - settle what is preserved
+ * @fdt: physical address of the handover FDT
  *
  * Memory that this boot has reserved since kho_preserved_init() is not preserved
  * any more: reserve_mem takes its regions back in this way.
  *
  * Context: Boot, directly before memblock hands memory to the page allocator.
- * Return: 0, or %-EINVAL if the map itself is in reserved memory. Then nothing
- *	is preserved.
+ * Return: 0, or %-EINVAL if the map itself or the FDT is in reserved memory.
+ *	Then nothing is preserved.
  */
-int __init kho_preserved_settle(void)
+int __init kho_preserved_settle(phys_addr_t fdt)
 {
 	struct memblock_region *region;
 
@@ -258,7 +267,9 @@ int __init kho_preserved_settle(void)
 		pr_info("preserved memory at %pa is reserved by this boot\n",
 			&(phys_addr_t){ PFN_PHYS(pfn) });
 		kho_preserved_drop(pfn, end);
-		if (kho_preserved_next(pfn, end) < end) {
+		if (kho_preserved_next(pfn, end) < end ||
+		    kho_preserved_next(PHYS_PFN(fdt), PHYS_PFN(fdt) + 1) !=
+		    PHYS_PFN(fdt)) {
 			kho_preserved.map = NULL;
 			return -EINVAL;
 		}
