@@ -136,7 +136,7 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	why = "beyond the end of memory";
 	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
 		goto drop;
-	why = "no memory, in use, or preserved twice";
+	why = "no memory, or in use";
 	if (!kho_intake_is_free(in, pfn, pfn + nr))
 		goto drop;
 	/*
@@ -151,6 +151,7 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	err = kho_intake_claim(in, pfn, pfn + nr);
 	if (!err || err == -ENOMEM)
 		return err;
+	why = "preserved twice, or a node of the map";
 drop:
 	kho_intake_drop(in, "key", key, why);
 	return -EINVAL;
