@@ -18,6 +18,7 @@
 #include <linux/ioport.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho/abi/memblock.h>
 #include <linux/kho/abi/memdesc.h>
 #include <linux/kho/abi/slab.h>
 #include <linux/kho_radix_tree.h>
@@ -53,13 +54,13 @@ static struct kho_radix_tree map;
 /* Slots of the map's root beyond those that keys of known types lead to. */
 static unsigned int next_slot = BIT(KHO_TABLE_SIZE_LOG2);
 
-static void *fdt_value(const char *node, const char *prop)
+static void *value_in(__be32 *blob, const char *node, const char *prop)
 {
-	const char *strings = (char *)fdt + be32_to_cpu(fdt[OFF_STRINGS]);
-	__be32 *cur = (void *)fdt + be32_to_cpu(fdt[OFF_STRUCT]);
+	const char *strings = (char *)blob + be32_to_cpu(blob[OFF_STRINGS]);
+	__be32 *cur = (void *)blob + be32_to_cpu(blob[OFF_STRUCT]);
 	const char *name = NULL;
 
-	while ((char *)cur < (char *)fdt + PAGE_SIZE) {
+	while ((char *)cur < (char *)blob + PAGE_SIZE) {
 		switch (be32_to_cpu(*cur++)) {
 		case BEGIN_NODE:
 			name = (char *)cur;
@@ -81,6 +82,11 @@ static void *fdt_value(const char *node, const char *prop)
 		}
 	}
 	return NULL;
+}
+
+static void *fdt_value(const char *node, const char *prop)
+{
+	return value_in(fdt, node, prop);
 }
 
 /* On a kernel that nothing was handed to there is one such page. */
@@ -220,6 +226,25 @@ static int bad_subtree(const char *node, u64 phys)
 		return -ENOENT;
 	expect("subtree", phys);
 	put_unaligned(phys, (u64 *)data);
+	return 0;
+}
+
+/*
+ * The next kernel reserves a page at @phys: it takes the reserve_mem region of
+ * scripts/damage for that, after it has checked the map.
+ */
+static int bad_reserve_mem(phys_addr_t phys)
+{
+	void *data = fdt_value(MEMBLOCK_KHO_FDT, KHO_SUB_TREE_PROP_NAME);
+	void *start;
+
+	if (!data)
+		return -ENOENT;
+	start = value_in(phys_to_virt(get_unaligned((u64 *)data)), "damage",
+			 "start");
+	if (!start)
+		return -ENOENT;
+	put_unaligned(phys, (u64 *)start);
 	return 0;
 }
 
@@ -437,11 +462,24 @@ static int do_damage(const char *kind)
 		return 0;
 	}
 
+	if (!strcmp(kind, "subtree-reserved")) {
+		node = fdt_value("kexec-metadata", KHO_SUB_TREE_PROP_NAME);
+		if (!node)
+			return -ENOENT;
+		expect("subtree", get_unaligned(node));
+		return bad_reserve_mem(PAGE_ALIGN_DOWN(get_unaligned(node)));
+	}
+
 	if (!strncmp(kind, "slab-", 5))
 		return bad_record(kind);
 
 	/* What nothing can be taken in with. */
-	if (!strcmp(kind, "root-beyond"))
+	if (!strcmp(kind, "fdt-reserved")) {
+		int err = bad_reserve_mem(virt_to_phys(fdt));
+
+		if (err)
+			return err;
+	} else if (!strcmp(kind, "root-beyond"))
 		bad_root(NO_MEMORY);
 	else if (!strcmp(kind, "root-unaligned"))
 		bad_root(virt_to_phys(map.root) + 8);
