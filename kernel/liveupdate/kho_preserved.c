@@ -226,7 +226,8 @@ static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 
 				key = kho_encode_key(PFN_PHYS(i << order), order,
 						     type);
-				first = bit = key % KHO_LEAF_BITS;
+				first = key % KHO_LEAF_BITS;
+				bit = first;
 				nr = min(last - i + 1, KHO_LEAF_BITS - first);
 				leaf = kho_radix_find(kho_preserved.map, key);
 				if (!leaf)
