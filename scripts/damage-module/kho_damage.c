@@ -474,12 +474,9 @@ static int do_damage(const char *kind)
 		return bad_record(kind);
 
 	/* What nothing can be taken in with. */
-	if (!strcmp(kind, "fdt-reserved")) {
-		int err = bad_reserve_mem(virt_to_phys(fdt));
-
-		if (err)
-			return err;
-	} else if (!strcmp(kind, "root-beyond"))
+	if (!strcmp(kind, "fdt-reserved"))
+		return bad_reserve_mem(virt_to_phys(fdt)) ?: refused();
+	if (!strcmp(kind, "root-beyond"))
 		bad_root(NO_MEMORY);
 	else if (!strcmp(kind, "root-unaligned"))
 		bad_root(virt_to_phys(map.root) + 8);
