@@ -256,7 +256,7 @@ static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 {
 	int err = -EINVAL;
 
-	if (IS_ALIGNED(phys, PAGE_SIZE) && PHYS_PFN(phys) < in->end_pfn &&
+	if (IS_ALIGNED(phys, PAGE_SIZE) &&
 	    kho_intake_is_free(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1))
 		err = kho_intake_claim(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1);
 	if (err && err != -ENOMEM)
