@@ -20,7 +20,7 @@ help:
 	echo '  refresh    write patches/ and the new files from the commits in that tree'
 	echo '  series     the mail-ready patches; prints their folder'
 	echo '  check      checkpatch, kernel-doc, sparse, and the repository itself'
-	echo '  bisect     build after every patch, new options on and off'
+	echo '  bisect     build after every patch, new options on and off, and none'
 	echo '  fetch      download the kernel source and check it'
 	echo '  deps       install what the other targets need'
 	echo '  clean      remove what was built; distclean: the downloads as well'
