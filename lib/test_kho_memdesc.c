@@ -585,7 +585,7 @@ static int kmt_alloc(struct kmt_object *obj)
 		if (pt && kmt_construct(obj, pt))
 			obj->addr = ptdesc_address(pt);
 		else if (pt)
-			pagetable_free(pt);
+			memdesc_free(pt);
 		break;
 	case KMT_KMALLOC:
 		/* There may be no DMA memory that is not scratch. */
@@ -664,7 +664,8 @@ static void kmt_free(struct kmt_object *obj)
 		kmt_free_iommu(obj);
 		break;
 	case KMT_PTDESC:
-		pagetable_free(virt_to_ptdesc(obj->addr));
+		/* Not all that pagetable_free() may call is exported. */
+		memdesc_free(virt_to_ptdesc(obj->addr));
 		break;
 	case KMT_PAGETABLE:
 		if (IS_BUILTIN(CONFIG_TEST_KHO_MEMDESC))

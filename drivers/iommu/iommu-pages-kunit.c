@@ -8,6 +8,7 @@
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_memdesc.h>
+#include <linux/memblock.h>
 #include <linux/memdesc.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>

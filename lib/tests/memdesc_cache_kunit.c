@@ -540,6 +540,7 @@ static void cache_cpu_offline(struct kunit *test)
 	expect_counters(test, p, before, 0, 0);
 }
 
+#ifdef CONFIG_CONTIG_ALLOC
 /* A page of a free block is held: the block can be allocated nevertheless. */
 static void cache_contig(struct kunit *test)
 {
@@ -552,8 +553,6 @@ static void cache_contig(struct kunit *test)
 	bool held;
 	int err;
 
-	if (!IS_ENABLED(CONFIG_CONTIG_ALLOC))
-		kunit_skip(test, "needs CONFIG_CONTIG_ALLOC");
 	block = alloc_pages_node(numa_mem_id(), GFP_TEST | __GFP_THISNODE,
 				 pageblock_order);
 	if (!block)
@@ -601,6 +600,12 @@ static void cache_contig(struct kunit *test)
 		free_contig_range(pfn, nr);
 	memdesc_cache_drain(true);
 }
+#else
+static void cache_contig(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_CONTIG_ALLOC");
+}
+#endif
 
 /* What is held belongs to nobody, and nobody can hand it over. */
 static void cache_preserve(struct kunit *test)

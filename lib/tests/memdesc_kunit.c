@@ -686,6 +686,7 @@ static void user_put_page(void *mem)
 	put_page(mem);
 }
 
+#ifdef CONFIG_MMU
 static void *user_vmalloc(struct page **page)
 {
 	void *mem = vmalloc(PAGE_SIZE);
@@ -698,6 +699,7 @@ static void user_vfree(void *mem)
 {
 	vfree(mem);
 }
+#endif
 
 static void *user_pagetable(struct page **page)
 {
@@ -738,8 +740,10 @@ static const struct user_param users[] = {
 	{ "page", user_page, user_free_page, MEMDESC_FOLIO, .item = -1 },
 	{ "compound page", user_compound, user_put_page, MEMDESC_PAGES, 2,
 	  .item = -1 },
+#ifdef CONFIG_MMU
 	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_FOLIO,
 	  .item = NR_VMALLOC },
+#endif
 	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_PTDESC,
 	  .item = -1 },
 	{ "constructed page table", user_constructed, user_destroy,
@@ -872,7 +876,7 @@ static void ptdesc_lifetime(struct kunit *test, struct page *page,
 
 	/* For who still has a reference it is a page like any other. */
 	get_page(page);
-	pagetable_free(ptdesc);
+	memdesc_free(ptdesc);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 	KUNIT_EXPECT_EQ(test, page->page_type, UINT_MAX);
 	put_page(page);

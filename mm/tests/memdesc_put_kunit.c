@@ -141,6 +141,10 @@ static void put_table(struct kunit *test, unsigned int order, bool batched)
 
 static void memdesc_put_test_table(struct kunit *test)
 {
+	/* Preemption is disabled meanwhile, and locks are taken. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "not with PREEMPT_RT");
+
 	for (unsigned int order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
 		put_table(test, order, false);
 		put_table(test, order, true);
@@ -261,6 +265,10 @@ static void memdesc_put_test_batch(struct kunit *test)
 	struct ptdesc *ptdesc;
 	struct page *slab_page;
 	void *mem;
+
+	/* Preemption is disabled meanwhile, and locks are taken. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "not with PREEMPT_RT");
 
 	/* Its page gets a reference that came from nowhere. */
 	mem = kmalloc(PAGE_SIZE << 3, GFP_KERNEL);

@@ -74,9 +74,11 @@ enum kho_memdesc {
 
 static_assert(KHO_NR_MEMDESC <= 1 << KHO_MEMDESC_BITS);
 static_assert(KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS == KHO_RADIX_KEY_WIDTH);
-/* The map keeps the depth that it had without types. */
+/* The map keeps the depth that it had without types, where there is one. */
+#ifdef CONFIG_KEXEC_HANDOVER
 static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
 				     PAGE_SHIFT == 14 ? 5 : 4));
+#endif
 
 /**
  * DOC: Typed vmalloc areas
