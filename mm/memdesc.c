@@ -365,8 +365,9 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
  * - A page table is a MEMDESC_PTDESC if it came from pagetable_alloc() or has
  *   been through a constructor. Other memory in that use is what it is.
  * - Page pool memory is a MEMDESC_NETMEM while the pool's signature is on it.
- * - Memory that is not handed out by one of these types (free, offline,
- *   ballooned, zsmalloc) reads as MEMDESC_PAGES.
+ * - Memory with another page type (the first page of a free block, offline,
+ *   ballooned, zsmalloc) reads as MEMDESC_PAGES, free pages without one as what
+ *   they would be in use.
  *
  * Rule for lookups without a reference: a result may be stale when it is
  * returned, because the memory may be freed and reused at any time. For a

@@ -56,12 +56,17 @@ struct ptdesc;
  * %-ENOENT
  *	restore: nothing is preserved there, or it was already restored
  * %-ENOMEM
- *	there was no memory for the metadata, or for the lock of a page table
+ *	there was no memory for the metadata, for the lock of a page table, or,
+ *	early in the boot, to initialise struct pages
  * %-EOPNOTSUPP
  *	KHO is off, or memory of this kind cannot be handed over: memory in a
- *	scratch or CMA area, of a device or of a page pool, memory that was hot
- *	added, objects of a %SLAB_TYPESAFE_BY_RCU cache, or a type which the
- *	wire format that this kernel was told to write does not have
+ *	scratch or CMA area, of hugetlb, of a device or of a page pool, with a
+ *	hardware error, memory that was hot added, objects of a
+ *	%SLAB_TYPESAFE_BY_RCU cache or of slabs with too many of them, vmalloc
+ *	areas of anything but ordinary pages, page tables that have no type on
+ *	the wire, or a type which the wire format that this kernel was told to
+ *	write does not have; or an object that is to be restored in place can
+ *	only be copied
  *
  * Preserved memory is still used and freed by its owner; who frees it must
  * unpreserve it first. The memory and its contents are handed over as they are

@@ -252,7 +252,8 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  *
  * Does not compile for a @type that is no descriptor or not visible here. A
  * descriptor that does not overlay &struct page is zeroed but for its page and
- * order; of @gfp it is subject to what says how to get memory, not where.
+ * order; of @gfp it is subject to what says how to get memory and on which
+ * nodes, not in which zone.
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by

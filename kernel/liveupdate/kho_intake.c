@@ -311,15 +311,22 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 
 /* Is the page at @phys preserved as kho_alloc_preserve() does it? */
 static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
-				       phys_addr_t phys, bool v4)
+				       phys_addr_t phys)
 {
-	const unsigned long key = kho_encode_key(phys, 0, v4 ?
-						 KHO_MEMDESC_UNTYPED :
-						 KHO_MEMDESC_FOLIO);
-	struct kho_radix_leaf *leaf = kho_radix_leaf(tree, key, false);
+	/* A "kho-v4" map, for one, has no types. */
+	static const enum kho_memdesc types[] __initconst = {
+		KHO_MEMDESC_FOLIO, KHO_MEMDESC_UNTYPED,
+	};
 
-	return !IS_ERR_OR_NULL(leaf) && test_bit(key % KHO_LEAF_BITS,
-						 leaf->bitmap);
+	for (int i = 0; i < ARRAY_SIZE(types); i++) {
+		const unsigned long key = kho_encode_key(phys, 0, types[i]);
+		struct kho_radix_leaf *leaf = kho_radix_leaf(tree, key, false);
+
+		if (!IS_ERR_OR_NULL(leaf) &&
+		    test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+			return true;
+	}
+	return false;
 }
 
 /**
@@ -360,7 +367,7 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	if (!err)
 		err = kho_intake_check_node(&in, tree->root,
 					    KHO_TREE_MAX_DEPTH - 1, 0, true);
-	if (!err && !kho_intake_has_page(tree, fdt, v4))
+	if (!err && !kho_intake_has_page(tree, fdt))
 		err = -EINVAL;
 	if (in.dropped)
 		pr_err("preserved memory map: %lu entries left out\n",

@@ -351,7 +351,8 @@ refuse:
  * kho_map_add().
  *
  * Context: Any.
- * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged.
+ * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged,
+ *	unless KHO is off.
  */
 int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
 {
@@ -1311,9 +1312,10 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
  * reference, large folios rmappable, no mapping, not charged to a memcg. Free
  * it with folio_put().
  *
- * Context: Process context, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
- *	there, or ERR_PTR(-ENOENT) if nothing is.
+ *	there, ERR_PTR(-ENOENT) if nothing is, or early in the boot
+ *	ERR_PTR(-ENOMEM).
  */
 struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 {

@@ -73,7 +73,7 @@ EXPORT_SYMBOL_GPL(kho_folios_unpreserve);
  *
  * Each is as kho_folio_restore() returns it.
  *
- * Context: Process context, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: 0, or as kho_folio_restore(). After an error nothing is restored, and
  *	@folios is garbage.
  */
@@ -128,9 +128,10 @@ EXPORT_SYMBOL_GPL(kho_pages_unpreserve);
  * The block is as alloc_pages() returned it, compound if it was. Free it with
  * __free_pages(page, order).
  *
- * Context: Process context, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or ERR_PTR(-EINVAL) if what is preserved there has
- *	another order or is no block of pages, or ERR_PTR(-ENOENT) if nothing is.
+ *	another order or is no block of pages, ERR_PTR(-ENOENT) if nothing is, or
+ *	early in the boot ERR_PTR(-ENOMEM).
  */
 struct page *kho_pages_restore_noprof(phys_addr_t phys, unsigned int order)
 {
@@ -375,10 +376,10 @@ EXPORT_SYMBOL_GPL(kho_pages_exact_unpreserve);
  *
  * Free it with free_pages_exact().
  *
- * Context: Process context, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the address of the memory in the direct map, or ERR_PTR(-EINVAL) if
- *	what is preserved there has another size or type, or ERR_PTR(-ENOENT) if
- *	nothing is.
+ *	what is preserved there has another size or type, ERR_PTR(-ENOENT) if
+ *	nothing is, or early in the boot ERR_PTR(-ENOMEM).
  */
 void *kho_pages_exact_restore_noprof(phys_addr_t phys, size_t size)
 {

@@ -29,7 +29,8 @@
  * and the count of who shares it.
  *
  * Context: Process context, may sleep.
- * Return: 0, or an error as listed in "Typed kexec handover".
+ * Return: 0, or an error as listed in "Typed kexec handover"; %-EOPNOTSUPP for
+ *	a table that has no type on the wire.
  */
 int kho_ptdesc_preserve(struct ptdesc *pt)
 {
@@ -77,13 +78,13 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
  *
  * The table is as pagetable_alloc() returned it, with the contents that it had.
  * Free it with pagetable_free(). If it was preserved after its constructor,
- * then it is constructed, with an unlocked lock of its own, and accounted in
- * NR_PAGETABLE: free it with pagetable_dtor_free().
+ * then it is constructed, with an unlocked lock of its own unless it is the
+ * kernel's, and accounted in NR_PAGETABLE: free it with pagetable_dtor_free().
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the descriptor, or ERR_PTR(-EINVAL) if it is no page table that is
  *	preserved there, ERR_PTR(-ENOENT) if nothing is, or ERR_PTR(-ENOMEM) if
- *	there was no memory for the lock.
+ *	there was no memory for the lock, or early in the boot.
  */
 struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 {

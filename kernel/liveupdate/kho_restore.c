@@ -24,10 +24,11 @@
  * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes a
  * folio or a block of pages, whichever @desc asks for.
  *
- * Context: Process context, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
- *	type or @phys is not aligned, %-ENOENT if nothing is preserved there,
- *	%-ENOMEM if there was no memory for what the type needs beyond its
+ *	type, @phys is not aligned, or @desc is %NULL where it is to be attached,
+ *	%-ENOENT if nothing is preserved there, %-ENOMEM if there was no memory
+ *	for what the type needs beyond its pages, or early in the boot for struct
  *	pages, %-EOPNOTSUPP if no memory of this type can be handed over.
  */
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)

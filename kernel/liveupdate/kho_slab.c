@@ -901,8 +901,9 @@ refuse:
  * @obj: from kmalloc(), of any size, or whatever else kfree() may be called for
  *
  * The next kernel gets it back as kmalloc() memory of the same kind (normal,
- * reclaimable, DMA, accounted). It may be written to until the kexec; whoever
- * frees it must call kho_slab_unpreserve() first.
+ * reclaimable, DMA, accounted). Where it has to be copied it is not accounted,
+ * and memory too large for a slab has no kind. It may be written to until the
+ * kexec; whoever frees it must call kho_slab_unpreserve() first.
  *
  * An object that kfence guards will be another one in the next kernel.
  * Preserving one object of a slab keeps the memory of the whole slab from the
