@@ -79,7 +79,12 @@ struct memdesc_cache {
 	void *slots[NR_CACHED_TYPES][MEMDESC_CACHE_SLOTS];
 };
 
-static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache);
+/* cma_alloc() drains the lists even before memdesc_cache_init(). */
+static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
+	.stack[0 ... NR_CACHED_TYPES - 1][0 ... MEMDESC_CACHE_ORDERS - 1].lock =
+		__SPIN_LOCK_UNLOCKED(memdesc_cache.stack.lock),
+};
+
 static DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
 
 static __always_inline struct memdesc_stack *
@@ -699,7 +704,6 @@ static void __init memdesc_cache_init_cpu(unsigned int cpu, unsigned long pages)
 		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++) {
 			struct memdesc_stack *stack = &cache->stack[i][order];
 
-			spin_lock_init(&stack->lock);
 			stack->nid = NUMA_NO_NODE;
 			stack->nr_pages = 1 << order;
 			stack->zone_id = -1;

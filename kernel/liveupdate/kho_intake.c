@@ -313,7 +313,7 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 				       phys_addr_t phys)
 {
-	/* A "kho-v4" map, for one, has no types. */
+	/* Untyped by "kho-v4", and by a "kho-v5" that records no types yet. */
 	static const enum kho_memdesc types[] __initconst = {
 		KHO_MEMDESC_FOLIO, KHO_MEMDESC_UNTYPED,
 	};
@@ -329,6 +329,18 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 	return false;
 }
 
+/* Whether the FDT can be walked to its end, and nodes be taken out of it. */
+static bool __init kho_intake_fdt_ok(const void *fdt)
+{
+	int node = 0, depth = 0;
+
+	while (node >= 0 && depth >= 0)
+		node = fdt_next_node(fdt, node, &depth);
+	if (node < 0)
+		pr_err("handover FDT: damaged: %d\n", node);
+	return node >= 0;
+}
+
 /**
  * kho_intake_check - check the preserved memory map of the previous kernel
  * @tree: the map; entries that cannot be true are taken out of it
@@ -342,9 +354,9 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
  *
  * Context: Early boot, when memblock knows all memory, and everything that is
  *	reserved at a fixed address is reserved.
- * Return: 0, %-EINVAL if the root is no node or the FDT is not preserved, or
- *	%-ENOMEM if there is too little scratch memory to check the map. After
- *	an error the map must not be used, and there is no @pages.
+ * Return: 0, %-EINVAL if the root is no node, or the FDT is damaged or not
+ *	preserved, or %-ENOMEM if there is too little scratch memory to check the
+ *	map. After an error the map must not be used, and there is no @pages.
  */
 int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 			    phys_addr_t fdt, bool v4,
@@ -357,6 +369,8 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	};
 	int err;
 
+	if (!kho_intake_fdt_ok(phys_to_virt(fdt)))
+		return -EINVAL;
 	err = kho_radix_init_tree(pages, NULL);
 	if (err)
 		return err;
@@ -442,7 +456,8 @@ void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
 		}
 		pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
 				   phys, fdt_get_name(fdt, node, NULL));
-		if (fdt_nop_node(fdt, node))
+		/* Cannot fail: kho_intake_fdt_ok() has walked the nodes. */
+		if (WARN_ON_ONCE(fdt_nop_node(fdt, node)))
 			return;
 		node = fdt_first_subnode(fdt, 0);
 	}

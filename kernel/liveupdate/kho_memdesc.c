@@ -20,12 +20,12 @@
 #include <linux/memblock.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
-#include <linux/page-isolation.h>
 #include <linux/percpu-rwsem.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
+#include "../../mm/internal.h"
 #include "../../mm/mm_init.h"
 #include "kexec_handover_internal.h"
 
@@ -175,7 +175,7 @@ static const char *kho_place_unsupported(unsigned long pfn, unsigned int order)
 			return "memory that was added after boot";
 		/* A block may begin in a hole; a CMA area does not. */
 		if (zone_spans_pfn(page_zone(page), pfn) &&
-		    is_migrate_cma_page(page))
+		    pfnblock_is_cma(page, pfn))
 			return "memory in a CMA area";
 	}
 	return NULL;
@@ -1243,9 +1243,6 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 	 */
 	if (kho_type_frozen(type) && type != KHO_MEMDESC_IOPTDESC)
 		page->page_type = kho_page_type(type) << 24;
-	if (type == KHO_MEMDESC_LARGE_KMALLOC)
-		mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B,
-				    PAGE_SIZE << order);
 }
 
 /**

@@ -296,11 +296,13 @@ static void __init kho_preserved_free_nodes(struct kho_radix_node *node,
  */
 void __init kho_preserved_finish(void)
 {
-	if (!kho_preserved.map)
-		return;
-
-	kho_preserved_free_nodes(kho_preserved.map, KHO_TREE_MAX_DEPTH - 1);
-	kho_preserved_free_nodes(kho_preserved.pages, KHO_TREE_MAX_DEPTH - 1);
+	/* Without the first if kho_preserved_settle() has refused it. */
+	if (kho_preserved.map)
+		kho_preserved_free_nodes(kho_preserved.map,
+					 KHO_TREE_MAX_DEPTH - 1);
+	if (kho_preserved.pages)
+		kho_preserved_free_nodes(kho_preserved.pages,
+					 KHO_TREE_MAX_DEPTH - 1);
 	kho_preserved.map = NULL;
 	kho_preserved.pages = NULL;
 }

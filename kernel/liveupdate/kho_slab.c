@@ -1430,6 +1430,7 @@ static void *kho_large_restore(phys_addr_t phys)
 
 	/* What kmalloc() was asked for is not known: all of it may be used. */
 	size = page_size(page);
+	mod_node_page_state(page_pgdat(page), NR_SLAB_UNRECLAIMABLE_B, size);
 	obj = kasan_kmalloc_large(page_address(page), size, GFP_KERNEL);
 	kmemleak_alloc(obj, size, 1, GFP_KERNEL);
 	kmsan_unpoison_memory(obj, size);

@@ -876,7 +876,11 @@ static void ptdesc_lifetime(struct kunit *test, struct page *page,
 
 	/* For who still has a reference it is a page like any other. */
 	get_page(page);
-	memdesc_free(ptdesc);
+	/* Not all that pagetable_free() may call is exported. */
+	if (IS_BUILTIN(CONFIG_MEMDESC_KUNIT_TEST))
+		pagetable_free(ptdesc);
+	else
+		memdesc_free(ptdesc);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 	KUNIT_EXPECT_EQ(test, page->page_type, UINT_MAX);
 	put_page(page);

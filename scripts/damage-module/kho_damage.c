@@ -36,6 +36,10 @@ static unsigned long scratch;
 module_param(scratch, ulong, 0);
 MODULE_PARM_DESC(scratch, "Physical address of a scratch area");
 
+static unsigned long release;
+module_param(release, ulong, 0);
+MODULE_PARM_DESC(release, "Address of reserve_mem_release_by_name(), which is not exported");
+
 static char *damage;
 module_param(damage, charp, 0);
 MODULE_PARM_DESC(damage, "Kinds of damage, separated by commas");
@@ -473,6 +477,16 @@ static int do_damage(const char *kind)
 	if (!strncmp(kind, "slab-", 5))
 		return bad_record(kind);
 
+	/* Who releases a region here must not find it taken back. */
+	if (!strcmp(kind, "region-released")) {
+		int (*release_by_name)(const char *name) = (void *)release;
+
+		if (!release || !release_by_name("damage"))
+			return -ENOENT;
+		pr_info("expect released\n");
+		return 0;
+	}
+
 	/* What nothing can be taken in with. */
 	if (!strcmp(kind, "fdt-reserved"))
 		return bad_reserve_mem(virt_to_phys(fdt)) ?: refused();
@@ -491,7 +505,14 @@ static int do_damage(const char *kind)
 		fdt[MAGIC] = 0;
 	else if (!strcmp(kind, "fdt-struct"))
 		fdt[OFF_STRUCT] = cpu_to_be32(PAGE_SIZE - 4);
-	else if (!strcmp(kind, "fdt-size")) {
+	else if (!strcmp(kind, "fdt-token")) {
+		/* Behind a subtree that has to be taken out. */
+		node = fdt_value("kexec-metadata", KHO_SUB_TREE_PROP_NAME);
+		if (!node)
+			return -ENOENT;
+		put_unaligned(NO_MEMORY, (u64 *)node);
+		((__be32 *)node)[2] = cpu_to_be32(5);
+	} else if (!strcmp(kind, "fdt-size")) {
 		fdt[TOTALSIZE] = cpu_to_be32(SZ_1G);
 		fdt[OFF_STRUCT] = cpu_to_be32(SZ_512M);
 	} else

@@ -13,6 +13,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/generic_pt/iommu.h>
 #include <linux/hash.h>
@@ -257,7 +258,19 @@ static int ipt_restore_table(struct ipt_table *table,
 
 static long ipt_nr_pages(void)
 {
-	return global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
+	long again = global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
+	long nr;
+
+	/*
+	 * What a CPU has pending is in neither place while it is added to the
+	 * sum, for longer than it takes to read that twice.
+	 */
+	do {
+		nr = again;
+		msleep(5);
+		again = global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
+	} while (nr != again);
+	return nr;
 }
 
 /* The list of mappings, made anew each time. */
@@ -571,7 +584,7 @@ static void ipt_bad_calls(struct ipt_table *table,
 	const bool amdv1 = kind->format == IPT_AMDV1;
 	u64 *top = phys_to_virt(good->top_phys);
 	struct pt_iommu_cfg cfg = kind->cfg;
-	unsigned int used = 0, empty = 0;
+	unsigned int used = 0, empty = 0, pair = 0;
 	u64 address = GENMASK_ULL(51, 12);
 	struct pt_iommu_ser ser;
 	phys_addr_t child;
@@ -661,6 +674,14 @@ static void ipt_bad_calls(struct ipt_table *table,
 			     BIT(0) | GENMASK_ULL(51, 9), -EINVAL,
 			     "a page of impossible size");
 	}
+
+	while (pair < 510 && (top[pair] || top[pair + 1]))
+		pair += 2;
+	/* No address has so many bits as such a page would at level 5. */
+	if (amdv1 && good->top_level < 5)
+		ipt_bad_item(table, good, &top[pair],
+			     BIT(0) | GENMASK_ULL(11 + 9 * good->top_level, 9),
+			     -EINVAL, "one of the two items of a page");
 }
 
 static int ipt_restore_entry(const struct ipt_entry *entry, phys_addr_t folio)

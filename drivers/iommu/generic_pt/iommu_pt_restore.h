@@ -67,17 +67,31 @@ static void unhold_tables(struct pt_iommu_hold_args *hold)
 		iommu_unhold_pages(hold->tables[i]);
 }
 
-/* A leaf that the iteration can step over, and unmap later */
+/*
+ * A leaf that the iteration can step over, and unmap later. Iterations begin at
+ * any of its items, and HW sets the dirty bit of only one.
+ */
 static bool leaf_valid(const struct pt_state *pts)
 {
-	unsigned int lg2sz;
+	struct pt_state item = *pts;
+	unsigned int lg2sz, contig_lg2;
 
 	if (!pt_can_have_leaf(pts))
 		return false;
 	lg2sz = pt_entry_oa_lg2sz(pts);
-	return lg2sz < PT_VADDR_MAX_LG2 &&
-	       (pt_possible_sizes(pts) & log2_to_int(lg2sz)) &&
-	       !log2_mod(pts->index, pt_entry_num_contig_lg2(pts));
+	contig_lg2 = pt_entry_num_contig_lg2(pts);
+	if (lg2sz >= PT_VADDR_MAX_LG2 ||
+	    !(pt_possible_sizes(pts) & log2_to_int(lg2sz)) ||
+	    log2_mod(pts->index, contig_lg2))
+		return false;
+
+	while (!log2_mod_eq_max(item.index, contig_lg2)) {
+		item.index++;
+		if (pt_load_entry_raw(&item) != PT_ENTRY_OA ||
+		    pt_entry_num_contig_lg2(&item) != contig_lg2)
+			return false;
+	}
+	return true;
 }
 
 /*
