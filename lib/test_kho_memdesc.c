@@ -257,8 +257,8 @@ static struct {
 };
 
 /*
- * What a CPU has pending is in neither place while it is added to the sum of all:
- * not for long, but for longer than it takes to read the sum twice.
+ * What a CPU has pending is in neither place while it is added to the sum of the
+ * node: for longer than it takes to read that twice, if the CPU is interrupted.
  */
 static long kmt_settled(enum node_stat_item item)
 {

@@ -263,7 +263,7 @@ static long ipt_nr_pages(void)
 
 	/*
 	 * What a CPU has pending is in neither place while it is added to the
-	 * sum, for longer than it takes to read that twice.
+	 * sum: for longer than two readings take, if the CPU is interrupted.
 	 */
 	do {
 		nr = again;
