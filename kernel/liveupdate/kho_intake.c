@@ -329,7 +329,7 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 	return false;
 }
 
-/* Whether the FDT can be walked to its end, and nodes be taken out of it. */
+/* Whether the FDT can be walked to its end, and changed where that comes by. */
 static bool __init kho_intake_fdt_ok(const void *fdt)
 {
 	int node = 0, depth = 0;
@@ -420,7 +420,9 @@ static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
 
 	/* Properties may lie at any address. */
 	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_PROP_NAME, &len);
-	if (!prop || len != sizeof(*phys))
+	if (!prop)
+		return true;	/* kho_retrieve_subtree() refuses it */
+	if (len != sizeof(*phys))
 		return false;
 	memcpy(phys, prop, sizeof(*phys));
 	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_SIZE_PROP_NAME, &len);
@@ -440,25 +442,27 @@ static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
 /**
  * kho_intake_check_subtrees - check where the FDT says that others' data is
  * @tree: the preserved memory map, which kho_intake_check() has passed
- * @fdt: the FDT; subtrees that are not all preserved memory are taken out of it
+ * @fdt: the FDT; subtrees that are not all preserved memory lose their address
+ *
+ * Not their node: for its owner that would look like a boot without a handover.
  *
  * Context: Early boot, before kho_retrieve_subtree() is used.
  */
 void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
 {
-	int node = fdt_first_subnode(fdt, 0);
-	u64 phys = 0;
+	int node;
 
-	while (node >= 0) {
-		if (kho_intake_subtree_ok(tree, fdt, node, &phys)) {
-			node = fdt_next_subnode(fdt, node);
-			continue;
+	fdt_for_each_subnode(node, fdt, 0) {
+		u64 phys = 0;
+
+		/* There may be more than one such property. */
+		while (!kho_intake_subtree_ok(tree, fdt, node, &phys)) {
+			pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
+					   phys, fdt_get_name(fdt, node, NULL));
+			/* Cannot fail: it is there. */
+			if (WARN_ON_ONCE(fdt_nop_property(fdt, node,
+							  KHO_SUB_TREE_PROP_NAME)))
+				return;
 		}
-		pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
-				   phys, fdt_get_name(fdt, node, NULL));
-		/* Cannot fail: kho_intake_fdt_ok() has walked the nodes. */
-		if (WARN_ON_ONCE(fdt_nop_node(fdt, node)))
-			return;
-		node = fdt_first_subnode(fdt, 0);
 	}
 }

@@ -455,6 +455,9 @@ static int do_damage(const char *kind)
 	if (!strcmp(kind, "subtree-beyond"))
 		return bad_subtree("kexec-metadata", NO_MEMORY);
 	if (!strcmp(kind, "subtree-not-preserved"))
+		return bad_subtree("memblock", new_pages(0));
+	/* Its owner must hear of it, and stops the boot. */
+	if (!strcmp(kind, "subtree-luo"))
 		return bad_subtree("LUO", new_pages(0));
 	if (!strcmp(kind, "subtree-too-long")) {
 		leaf = fdt_value("kexec-metadata", KHO_SUB_TREE_SIZE_PROP_NAME);
