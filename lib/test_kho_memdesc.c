@@ -68,9 +68,9 @@
 
 #include "../drivers/iommu/iommu-pages.h"
 
-static unsigned int scale = 1;
+static unsigned int scale = 100;
 module_param(scale, uint, 0644);
-MODULE_PARM_DESC(scale, "Multiplies the number of objects of each type");
+MODULE_PARM_DESC(scale, "Percentage of the number of objects of each type");
 
 static bool copies;
 module_param(copies, bool, 0644);
@@ -126,7 +126,7 @@ enum kmt_type {
 
 static const struct {
 	const char *name;
-	unsigned int count;	/* objects at scale 1 */
+	unsigned int count;	/* of objects */
 } kmt_types[KMT_NR_TYPES] = {
 	[KMT_FOLIO]		= { "folio",		320 },
 	[KMT_PAGES]		= { "pages",		320 },
@@ -286,7 +286,7 @@ static unsigned int kmt_count(enum kmt_type type)
 		return slabs;
 	if (slabs && !kmt_is_slab(type) && type != KMT_LARGE_KMALLOC)
 		return 0;
-	return kmt_types[type].count * scale;
+	return DIV_ROUND_UP(kmt_types[type].count * scale, 100);
 }
 
 static bool kmt_is_vmalloc(enum kmt_type type)

@@ -5,6 +5,7 @@
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/ioptdesc.h>
+#include <linux/jiffies.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
@@ -414,8 +415,8 @@ static void memdesc_test_lookup(struct kunit *test)
 {
 	struct lookup *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
 	struct ioptdesc *iopt;
+	unsigned long i, end;
 	struct page *page;
-	unsigned long i;
 
 	KUNIT_ASSERT_NOT_NULL(test, l);
 	if (num_online_cpus() < 2)
@@ -423,7 +424,10 @@ static void memdesc_test_lookup(struct kunit *test)
 	INIT_WORK(&l->work, lookup_worker);
 	queue_work(system_unbound_wq, &l->work);
 
-	for (i = 0; i < 100000 || (!READ_ONCE(l->seen) && i < 10000000); i++) {
+	/* Not so many rounds: one takes a third of a millisecond with KASAN. */
+	end = jiffies + 4 * HZ;
+	for (i = 0; time_before(jiffies, end) ||
+	     (!READ_ONCE(l->seen) && i < 10000000); i++) {
 		iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
 					  struct ioptdesc);
 		if (!iopt)
