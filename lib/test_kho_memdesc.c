@@ -247,7 +247,7 @@ static unsigned int kmt_large[2], kmt_large_wrong[2];
 static struct dentry *kmt_dir;
 
 /* What IOMMU page tables are counted in, and how much should be there. */
-static struct {
+static struct kmt_counter {
 	enum node_stat_item item;
 	const char *name;
 	long expected;
@@ -1695,7 +1695,7 @@ static void kmt_expect_iommu(const struct kmt_object *obj, int sign)
 static void kmt_check_iommu(const struct kmt_object *obj)
 {
 	for (int i = 0; i < ARRAY_SIZE(kmt_iommu_counters); i++) {
-		typeof(&kmt_iommu_counters[i]) c = &kmt_iommu_counters[i];
+		struct kmt_counter *c = &kmt_iommu_counters[i];
 		long found = global_node_page_state_snapshot(c->item);
 
 		if (found != c->expected)
