@@ -267,7 +267,7 @@ static long ipt_nr_pages(void)
 	 */
 	do {
 		nr = again;
-		msleep(5);
+		fsleep(5000);
 		again = global_node_page_state_snapshot(NR_SECONDARY_PAGETABLE);
 	} while (nr != again);
 	return nr;
