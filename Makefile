@@ -2,7 +2,7 @@
 # Entry points; each one is the script of its name. "make help" lists them.
 
 SHELL := /bin/bash
-vars := KDIR ARCH ACCEL JOBS V O FORCE
+vars := KDIR ARCH ACCEL JOBS V O FORCE SET FROM VERSION
 export $(vars)
 
 .PHONY: help run test bench size tree stock refresh series check bisect fetch deps clean distclean
@@ -18,7 +18,7 @@ help:
 	echo '  tree       the patched source as a git tree; prints its folder'
 	echo '  stock      the same without the series'
 	echo '  refresh    write patches/ and the new files from the commits in that tree'
-	echo '  series     the mail-ready patches; prints their folder'
+	echo '  series     the mails of each set of patches, or of SET=; prints their folder'
 	echo '  check      checkpatch, kernel-doc, sparse, and the repository itself'
 	echo '  bisect     build after every patch, new options on and off, and none'
 	echo '  fetch      download the kernel source and check it'
@@ -33,6 +33,9 @@ help:
 	echo '  V=0|1                V=1: progress also where stderr is no terminal'
 	echo '  O=folder             where everything is built, default build'
 	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
+	echo '  SET=name             series: only this set, a folder of patches/'
+	echo '  FROM="Name <addr>"   series: who mails it, and becomes the author'
+	echo '  VERSION=n            series: the version, 1 or more'
 
 # A wrong value stops here, in one line, whatever the target.
 ifneq ($(filter-out help,$(or $(MAKECMDGOALS),help)),)

@@ -72,7 +72,19 @@ if [ -n "$KDIR" ]; then
 	esac
 fi
 
-export V ARCH ACCEL JOBS O KDIR
+# For the mails: one set of patches/, who mails it, and as which version.
+SET=${SET:-} FROM=${FROM:-} VERSION=${VERSION:-1}
+case $SET in
+*[!a-z0-9-]*) die "SET=$SET: give the name of a folder in patches/" ;;
+esac
+[[ -z $FROM || $FROM =~ ^[^'<>']+' <'[^'<> ']+@[^'<> ']+'>'$ ]] ||
+	die "FROM=$FROM: give 'Name <address>'"
+case $VERSION in
+[1-9] | [1-9][0-9]) ;;
+*) die "VERSION=$VERSION: give a number from 1 to 99" ;;
+esac
+
+export V ARCH ACCEL JOBS O KDIR SET FROM VERSION
 
 # TREE=path: a scratch tree that the user looks after (branches base, series).
 # shellcheck disable=SC2034
@@ -86,19 +98,59 @@ make_build_folder() {
 	fi
 }
 
-# The series as lines "P patch" and "F new-file", the latter after its patch.
+# The series as lines: "S set", "P set/patch", and after their patch "F file" for
+# a file that this patch brings whole, "G file" for one that has grown over several
+# patches and is with this one as it stands here.
 read_series() {
-	local line
+	local set line
 	[ -f "$top/patches/series" ] || return 0
-	while IFS= read -r line || [ -n "$line" ]; do
-		case $line in
-		'' | '#'*) ;;
-		[[:blank:]]*)
-			line=${line#"${line%%[![:blank:]]*}"}
-			[ -z "$line" ] || echo "F $line" ;;
-		*)	echo "P $line" ;;
-		esac
+	while IFS= read -r set || [ -n "$set" ]; do
+		case $set in '' | '#'*) continue ;; esac
+		echo "S $set"
+		[ -f "$top/patches/$set/series" ] || continue
+		while IFS= read -r line || [ -n "$line" ]; do
+			case $line in
+			'' | '#'*) ;;
+			[[:blank:]]*)
+				line=${line#"${line%%[![:blank:]]*}"}
+				case $line in
+				'') ;;
+				'= '*) echo "G ${line#= }" ;;
+				*)     echo "F $line" ;;
+				esac ;;
+			*)	echo "P $set/$line" ;;
+			esac
+		done <"$top/patches/$set/series"
 	done <"$top/patches/series"
+}
+
+# The sets that SET needs, in their order, and SET itself.
+sets_for() {
+	local all set need wanted=" $1 " again=1
+	all=$(read_series | sed -n 's/^S //p')
+	grep -qxF -- "$1" <<<"$all" ||
+		die "SET=$1: no set is called so, but $(paste -sd ' ' <<<"$all")"
+	while [ -n "$again" ]; do
+		again=
+		for set in $wanted; do
+			for need in $(set_header "$set" Needs); do
+				grep -qxF -- "$need" <<<"$all" ||
+					die "patches/$set/cover-letter needs '$need', which is no set"
+				case $wanted in *" $need "*) continue ;; esac
+				wanted+="$need "
+				again=1
+			done
+		done
+	done
+	while read -r set; do
+		case $wanted in *" $set "*) echo "$set" ;; esac
+	done <<<"$all"
+}
+
+# A header line (Subject, Needs) of a set's cover letter.
+set_header() {	# SET HEADER
+	[ ! -f "$top/patches/$1/cover-letter" ] ||
+		sed -n -e '/^$/q' -e "s/^$2: *//p" "$top/patches/$1/cover-letter"
 }
 
 # kmake SOURCE BUILD ARGS...: the kernel's make for ARCH, without a "+" in the release.
@@ -132,7 +184,10 @@ series_hash() {
 		echo "$1" "${lines[@]+"${lines[@]}"}"
 		for line in ${lines[0]+"${lines[@]}"}; do
 			name=${line#* }
-			case $line in P*) name=patches/$name ;; esac
+			case $line in
+			S*) continue ;;
+			P*) name=patches/$name ;;
+			esac
 			[ -f "$top/$name" ] || die "patches/series has $name, which does not exist"
 			stat -c "%A %s" "$top/$name"
 			cat "$top/$name"

@@ -9,7 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 toy=$(mktemp -d)
 trap 'rm -rf "$toy"' EXIT
-unset KDIR ARCH ACCEL JOBS V TREE STOCK FORCE MAKEFLAGS MAKELEVEL
+unset KDIR ARCH ACCEL JOBS V TREE STOCK FORCE SET FROM VERSION MAKEFLAGS MAKELEVEL
 export O=$toy/build LC_ALL=C
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@localhost
