@@ -17,6 +17,9 @@
  *	what "preserve" does
  * free
  *	unpreserve and free everything that is held
+ * poison
+ *	let a page of some preserved objects, and a page that is not preserved,
+ *	have a hardware error: they must not come back as good memory
  *
  * A write fails with -EIO if anything was not as expected, and each mismatch
  * is one line in the log. The file "report" has one line per type. The numbers
@@ -51,6 +54,7 @@
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho_memdesc.h>
 #include <linux/list.h>
+#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -80,9 +84,21 @@ static unsigned int slabs;
 module_param(slabs, uint, 0644);
 MODULE_PARM_DESC(slabs, "Objects of slabs only, so many of them from kmalloc()");
 
+#ifndef MODULE
+/*
+ * test_kho_memdesc_reserve=ADDRESS: take a page at a fixed address, as boot code
+ * does that knows nothing of KHO, after the map of what is preserved was checked.
+ */
+static int __init kmt_reserve(char *p)
+{
+	return !memblock_reserve(memparse(p, &p), PAGE_SIZE);
+}
+__setup("test_kho_memdesc_reserve=", kmt_reserve);
+#endif
+
 #define KMT_SUBTREE		"kho-memdesc-test"
 #define KMT_MAGIC		0x6b686f5f6d656d64ULL
-#define KMT_VERSION		2
+#define KMT_VERSION		3
 
 /* A physical address that no machine has memory at. */
 #define KMT_BAD_PHYS		BIT_ULL(51)
@@ -197,6 +213,9 @@ struct kmt_stats {
 	unsigned long lines;
 };
 
+#define KMT_GUARDED	1	/* by kfence: comes back as a copy */
+#define KMT_POISONED	2	/* has a page with a hardware error */
+
 struct kmt_entry {
 	u64 phys;
 	u64 size;
@@ -209,7 +228,7 @@ struct kmt_entry {
 	u32 type;
 	u32 index;
 	u32 order;
-	u32 guarded;		/* by kfence: comes back as a copy */
+	u32 flags;		/* KMT_GUARDED, KMT_POISONED */
 };
 
 static_assert(sizeof(struct kmt_entry) == 80);
@@ -222,9 +241,10 @@ struct kmt_manifest {
 	u32 generation;
 	u32 nr_entries;
 	u64 ser[2];		/* struct kho_vmalloc: an array of entries */
+	u64 poisoned;		/* a page that was not preserved, or 0 */
 };
 
-static_assert(sizeof(struct kmt_manifest) == 40);
+static_assert(sizeof(struct kmt_manifest) == 48);
 
 static DEFINE_MUTEX(kmt_lock);	/* protects everything below */
 static LIST_HEAD(kmt_objects);
@@ -234,6 +254,8 @@ static struct kmt_entry *kmt_entries;
 static unsigned int kmt_generation;
 static bool kmt_restored;
 static unsigned long kmt_checks;
+/* How many allocations were made to fail. */
+static unsigned long kmt_failed[KMT_NR_TYPES];
 /* By how much NR_PAGETABLE has moved too far while tables came and went. */
 static long kmt_pagetable_noise;
 
@@ -241,6 +263,7 @@ static struct kmem_cache *kmt_caches[2];
 static void *kmt_noise[KMT_MAX_NOISE];
 static unsigned int kmt_nr_noise;
 static unsigned long kmt_copied, kmt_guarded, kmt_dma;
+static unsigned long kmt_poisoned;
 /* Restored large kmalloc memory, from kmalloc() and not, and wrongly accounted. */
 static unsigned int kmt_large[2], kmt_large_wrong[2];
 
@@ -900,7 +923,12 @@ static void *kmt_restore(const struct kmt_object *obj, phys_addr_t phys)
 		return IS_ERR(folio) ? ERR_CAST(folio) : folio_address(folio);
 	case KMT_PAGES:
 	case KMT_COMPOUND:
-		page = kho_pages_restore(phys, obj->order);
+		/* These know their order. */
+		if (obj->index % 2 && (obj->type == KMT_COMPOUND || !obj->order))
+			page = kho_restore_page_desc(phys,
+						     MEMDESC_TYPE_PAGES(NULL));
+		else
+			page = kho_pages_restore(phys, obj->order);
 		return IS_ERR(page) ? ERR_CAST(page) : page_address(page);
 	case KMT_PAGES_EXACT:
 		return kho_pages_exact_restore(phys, obj->size);
@@ -983,6 +1011,7 @@ static int kmt_preserve_nomem(struct kmt_object *obj)
 		err = kmt_preserve(obj);
 		if (!kmt_alloc_failed())
 			return err;
+		kmt_failed[obj->type]++;
 		if (err)
 			kmt_expect(obj, "preserve without memory", "error",
 				   -ENOMEM, err);
@@ -999,7 +1028,10 @@ static void *kmt_restore_nomem(const struct kmt_object *obj, phys_addr_t phys)
 	for (unsigned int nth = 1; nth < KMT_MAX_ALLOCS; nth++) {
 		kmt_fail_alloc(nth);
 		addr = kmt_restore(obj, phys);
-		if (!kmt_alloc_failed() || !IS_ERR(addr))
+		if (!kmt_alloc_failed())
+			return addr;
+		kmt_failed[obj->type]++;
+		if (!IS_ERR(addr))
 			return addr;
 		kmt_expect(obj, "restore without memory", "error", -ENOMEM,
 			   PTR_ERR(addr));
@@ -1092,12 +1124,17 @@ static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
 	kmt_read_page(page, found);
 	kmt_read_page(fresh, expected);
 
-	/* The allocator leaves it alone in the tails of a bare block. */
-	if (!PageTail(page))
+	if (kmt_ptdesc_state(obj) && !i) {
+		/* There a page table has its lock, or the address of it. */
+		if (ALLOC_SPLIT_PTLOCKS && expected[KMT_F_PRIVATE]) {
+			ok &= kmt_expect(obj, where, "address of a lock", true,
+					 virt_addr_valid((void *)page->private));
+			expected[KMT_F_PRIVATE] = found[KMT_F_PRIVATE];
+		}
+	} else if (!PageTail(page)) {
+		/* The allocator leaves it alone in the tails of a bare block. */
 		expected[KMT_F_PRIVATE] = 0;
-	/* There a page table has its lock, or the address of it. */
-	if (kmt_ptdesc_state(obj) && !i)
-		expected[KMT_F_PRIVATE] = found[KMT_F_PRIVATE];
+	}
 
 	for (unsigned int f = 0; f < KMT_NR_FIELDS; f++)
 		ok &= kmt_expect(obj, where, kmt_field_names[f], expected[f],
@@ -1167,6 +1204,7 @@ static void kmt_check_shape(const struct kmt_object *obj)
 			   folio_test_large(folio));
 		if (obj->order)
 			kmt_expect(obj, "shape", "large_rmappable",
+				   IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
 				   obj->type != KMT_COMPOUND && !table && !frozen,
 				   folio_test_large_rmappable(folio));
 	}
@@ -1316,6 +1354,11 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 			break;
 		kmt_expect_error(obj, "order - 1", -EINVAL, -EINVAL,
 				 kho_pages_restore(phys, order - 1));
+		if (obj->type == KMT_PAGES)
+			kmt_expect_error(obj, "block without its order", -EINVAL,
+					 -EINVAL,
+					 kho_restore_page_desc(phys,
+							       MEMDESC_TYPE_PAGES(NULL)));
 		kmt_expect_error(obj, "tail page", -ENOENT, -EINVAL,
 				 kho_pages_restore(inside, 0));
 		kmt_expect_error(obj, "exact pages", -EINVAL, -EINVAL,
@@ -1345,6 +1388,9 @@ static void kmt_bad_calls(const struct kmt_object *obj, phys_addr_t phys)
 				 kho_pages_exact_restore(phys, 0));
 		kmt_expect_error(obj, "exact, too large", -EINVAL, -ENOENT,
 				 kho_pages_exact_restore(phys, SZ_1G));
+		kmt_expect_error(obj, "exact as pages by type", -EINVAL, -EINVAL,
+				 kho_restore_page_desc(phys,
+						       MEMDESC_TYPE_PAGES(NULL)));
 		if (nr_pages < 2)
 			break;
 		kmt_expect_error(obj, "exact as folio", -EINVAL, -EINVAL,
@@ -1705,6 +1751,57 @@ static void kmt_check_iommu(const struct kmt_object *obj)
 	}
 }
 
+/* Folios that are restored all at once. */
+static bool kmt_restore_at_once(const struct kmt_entry *entry)
+{
+	return entry->type == KMT_FOLIO && entry->index % 5 == 3 &&
+	       !(entry->flags & KMT_POISONED);
+}
+
+static int kmt_restore_batch(const struct kmt_entry *entries, void **restored,
+			     unsigned int nr)
+{
+	const struct kmt_object obj = { .type = KMT_FOLIO };
+	struct folio **folios;
+	unsigned int n = 0;
+	phys_addr_t *phys;
+	int err = -ENOMEM;
+
+	phys = kvcalloc(nr + 1, sizeof(*phys), GFP_KERNEL);
+	folios = kvcalloc(nr + 1, sizeof(*folios), GFP_KERNEL);
+	if (!phys || !folios)
+		goto out;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		if (kmt_restore_at_once(&entries[i]))
+			phys[n++] = entries[i].phys;
+	}
+	err = 0;
+	if (!n)
+		goto out;
+
+	/* With the first one twice none is restored. */
+	phys[n] = phys[0];
+	kmt_expect(&obj, "call that has to fail", "batch with the same", -ENOENT,
+		   kho_folios_restore(phys, n + 1, folios));
+	phys[n] = KMT_BAD_PHYS;
+	kmt_expect(&obj, "call that has to fail", "batch with a hole", -ENOENT,
+		   kho_folios_restore(phys, n + 1, folios));
+
+	err = kho_folios_restore(phys, n, folios);
+	if (!kmt_expect(&obj, "restore of a batch", "error", 0, err))
+		goto out;
+	n = 0;
+	for (unsigned int i = 0; i < nr; i++) {
+		if (kmt_restore_at_once(&entries[i]))
+			restored[i] = folio_address(folios[n++]);
+	}
+out:
+	kvfree(folios);
+	kvfree(phys);
+	return err;
+}
+
 static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 			     long *nr_vmalloc)
 {
@@ -1726,6 +1823,20 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 	memcpy(&obj->ser, entry->ser, sizeof(obj->ser));
 	stats->objects++;
 	stats->bytes += obj->size;
+
+	if (entry->flags & KMT_POISONED) {
+		if (!restored)
+			restored = kmt_restore(obj, entry->phys);
+		/* These do not tell this error from others. */
+		if (!kmt_is_slab(obj->type) && obj->type < KMT_OLD_FOLIO)
+			kmt_expect(obj, "restore of poisoned memory", "error",
+				   -EHWPOISON, PTR_ERR(restored));
+		kmt_expect(obj, "restore of poisoned memory", "fails", true,
+			   IS_ERR(restored));
+		kmt_poisoned++;
+		kfree(obj);
+		return 0;
+	}
 
 	if (bad_calls) {
 		kmt_bad_calls(obj, entry->phys);
@@ -1766,9 +1877,10 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 		*nr_vmalloc -= entry->vm_known ? entry->vm_pages :
 						 PFN_UP(obj->size);
 		kmt_check_vmalloc(obj, entry);
-	} else if (kmt_is_slab(obj->type) && (entry->guarded || copies)) {
+	} else if (kmt_is_slab(obj->type) &&
+		   (entry->flags & KMT_GUARDED || copies)) {
 		kmt_copied += kasan_reset_tag(addr) != phys_to_virt(entry->phys);
-		kmt_guarded += !!entry->guarded;
+		kmt_guarded += !!(entry->flags & KMT_GUARDED);
 	} else {
 		kmt_expect(obj, "restore", "address",
 			   (long)phys_to_virt(entry->phys),
@@ -1881,6 +1993,9 @@ static int kmt_cmd_restore(void)
 		kmt_iommu_counters[i].expected =
 			kmt_settled(kmt_iommu_counters[i].item);
 	kmt_on_all_cpus(entries, restored, manifest->nr_entries);
+	err = kmt_restore_batch(entries, restored, manifest->nr_entries);
+	if (err)
+		return err;
 	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
 		err = kmt_restore_entry(&entries[i], restored[i], &nr_vmalloc);
 		if (err)
@@ -1902,6 +2017,16 @@ static int kmt_cmd_restore(void)
 	kmt_check_caches();
 	kmt_free_noise();
 	kmt_check_caches();
+	if (manifest->poisoned) {
+		struct page *page = phys_to_page(manifest->poisoned);
+
+		noise.type = KMT_PAGES;
+		kmt_expect(&noise, "poisoned page", "is marked", true,
+			   PageHWPoison(page));
+		kmt_expect(&noise, "poisoned page", "refcount", 1,
+			   page_ref_count(page));
+		pr_info("%lu poisoned objects were not restored\n", kmt_poisoned);
+	}
 	pr_info("%lu slab objects came back as copies, %lu for kfence, %lu of zone DMA\n",
 		kmt_copied, kmt_guarded, kmt_dma);
 
@@ -1919,7 +2044,7 @@ static void kmt_fill_entry(struct kmt_entry *entry,
 		entry->phys = virt_to_phys(obj->addr);
 	else
 		entry->phys = page_to_phys(kmt_page(obj, 0));
-	entry->guarded = is_kfence_address(obj->addr);
+	entry->flags = is_kfence_address(obj->addr) ? KMT_GUARDED : 0;
 	entry->size = obj->size;
 	entry->seed = obj->seed;
 	entry->type = obj->type;
@@ -1968,6 +2093,7 @@ static int kmt_publish(void)
 	manifest->entry_size = sizeof(struct kmt_entry);
 	manifest->generation = kmt_generation + 1;
 	manifest->nr_entries = nr;
+	manifest->poisoned = 0;
 
 	/* There can be more of them than fit any block of pages. */
 	err = -ENOMEM;
@@ -2122,6 +2248,67 @@ static int kmt_cmd_free(void)
 	return 0;
 }
 
+#ifdef CONFIG_MEMORY_FAILURE
+/* Which preserved objects have a page with an error, and which page. */
+static struct page *kmt_poison_page(const struct kmt_entry *entry)
+{
+	const struct kmt_object obj = {
+		.type = entry->type, .order = entry->order, .size = entry->size,
+		.addr = phys_to_virt(entry->phys),
+	};
+
+	/* Of vmalloc areas the first page is known. */
+	if (entry->index != 6 || entry->flags & KMT_GUARDED)
+		return NULL;
+	if (kmt_is_slab(entry->type) || kmt_is_vmalloc(entry->type))
+		return virt_to_page(obj.addr);
+	return virt_to_page(obj.addr) + kmt_nr_pages(&obj) - 1;
+}
+
+static int kmt_cmd_poison(void)
+{
+	struct page *page;
+	unsigned int nr = 0;
+
+	if (!kmt_manifest)
+		return -ENOENT;
+
+	for (unsigned int i = 0; i < kmt_manifest->nr_entries; i++) {
+		page = kmt_poison_page(&kmt_entries[i]);
+		if (!page)
+			continue;
+		/* What it says to that depends on what the page is. */
+		memory_failure(page_to_pfn(page), MF_SW_SIMULATED);
+		kmt_entries[i].flags |= KMT_POISONED;
+		nr++;
+		/* And all that shares a slab with it. */
+		if (!kmt_is_slab(kmt_entries[i].type))
+			continue;
+		for (unsigned int j = 0; j < kmt_manifest->nr_entries; j++) {
+			struct page *other = phys_to_page(kmt_entries[j].phys);
+
+			if (kmt_is_slab(kmt_entries[j].type) &&
+			    compound_head(other) == compound_head(page))
+				kmt_entries[j].flags |= KMT_POISONED;
+		}
+	}
+
+	page = alloc_page(GFP_KERNEL);
+	if (!page)
+		return -ENOMEM;
+	memory_failure(page_to_pfn(page), MF_SW_SIMULATED);
+	kmt_manifest->poisoned = page_to_phys(page);
+	__free_page(page);
+	pr_info("%u objects and a page were poisoned\n", nr);
+	return 0;
+}
+#else
+static int kmt_cmd_poison(void)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
 static unsigned long kmt_mismatches(void)
 {
 	unsigned long sum = 0;
@@ -2155,6 +2342,8 @@ static int kmt_run(char *line)
 		err = kmt_cmd_again(seed);
 	else if (!strcmp(cmd, "free"))
 		err = kmt_cmd_free();
+	else if (!strcmp(cmd, "poison"))
+		err = kmt_cmd_poison();
 	else
 		return -EINVAL;
 
@@ -2162,6 +2351,12 @@ static int kmt_run(char *line)
 	kmt_expect(&noise, "NR_PAGETABLE", "pages not accounted", 0,
 		   abs(kmt_pagetable_noise) > 96 ? kmt_pagetable_noise : 0);
 
+	for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
+		if (kmt_failed[type])
+			pr_info("%s: %s: %lu allocations failed\n", cmd,
+				kmt_types[type].name, kmt_failed[type]);
+		kmt_failed[type] = 0;
+	}
 	before = kmt_mismatches() - before;
 	pr_info("%s: %lu checks, %lu mismatches, error %d\n", cmd, kmt_checks,
 		before, err);

@@ -340,10 +340,12 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
 		return MEMDESC_NETMEM;
 
 	/*
-	 * The bit is read as it is: without a reference the page may cease to
-	 * be compound, which folio_test_large_rmappable() would complain about.
+	 * Without huge pages it is not recorded what was allocated as a folio.
+	 * Else the bit is read as it is: without a reference the page may cease
+	 * to be compound, of which folio_test_large_rmappable() would complain.
 	 */
-	if (!test_bit(PG_head, &head->flags.f) ||
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
+	    !test_bit(PG_head, &head->flags.f) ||
 	    test_bit(PG_large_rmappable, &head[1].flags.f))
 		return MEMDESC_FOLIO;
 
@@ -357,11 +359,13 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
  * The type follows from the state of the pages, a descriptor of its own is found
  * in the private field of the first one. Some types cannot be told apart:
  *
- * - An order-0 folio and a bare page are the same state; both read as
- *   MEMDESC_FOLIO. So does each page of a bare block that is not compound.
- * - A compound page is a MEMDESC_FOLIO if it was allocated as one, else
- *   MEMDESC_PAGES. Without CONFIG_TRANSPARENT_HUGEPAGE this is not recorded:
- *   it then reads as MEMDESC_PAGES, unless it is a hugetlb folio.
+ * - What may be a folio reads as MEMDESC_FOLIO. An order-0 folio and a bare page
+ *   are the same state, and so is each page of a bare block that is not
+ *   compound. Without CONFIG_TRANSPARENT_HUGEPAGE a large folio and a bare
+ *   compound page are the same state, too. Such memory can be used as a folio:
+ *   folio_put() does to bare pages what put_page() does.
+ * - With CONFIG_TRANSPARENT_HUGEPAGE a compound page is a MEMDESC_FOLIO if it
+ *   was allocated as one, and else MEMDESC_PAGES, as is the huge zero folio.
  * - A page table is a MEMDESC_PTDESC if it came from pagetable_alloc() or has
  *   been through a constructor. Other memory in that use is what it is.
  * - Page pool memory is a MEMDESC_NETMEM while the pool's signature is on it.
@@ -384,26 +388,49 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
 memdesc_t page_memdesc(const struct page *page)
 {
 	const struct page *head = compound_head(page);
-	enum memdesc_type type;
-	unsigned long desc;
 
-	do {
-		type = head_memdesc_type(head);
+	for (;;) {
+		const enum memdesc_type type = head_memdesc_type(head);
+		unsigned long desc;
+
 		if (!memdesc_table[type].own)
 			return __memdesc(head, type);
 		/*
-		 * The type says what is in private, and must do so before and
-		 * after it is read: private is set before the type and cleared
-		 * after it, and something else to the next owner. (Only if the
-		 * page came and went twice meanwhile could this be fooled.)
+		 * The type says what is in private. The owner sets private
+		 * before the type and clears private after the type, and to the
+		 * next owner private is something else. So four loads must
+		 * agree, in this order: type, private, type, private. They are
+		 * fooled only if the page comes and goes twice meanwhile.
+		 *
+		 * Were the last two loads not ordered, once would be enough. Let
+		 * the memory be an ioptable, which is freed (type, then private
+		 * cleared), the next owner's, who has V in private and clears
+		 * that, and an ioptable with descriptor Y:
+		 *
+		 *	owners				this function
+		 *	type = none			r0 = type	(ioptable)
+		 *	release: private = 0		smp_rmb()
+		 *	private = V			r1 = private	(V)
+		 *	private = 0			smp_rmb()
+		 *	private = Y			r2 = type	(ioptable)
+		 *	release: type = ioptable	smp_rmb()
+		 *					r3 = private	(V?)
+		 *
+		 * r2 reads what the last store wrote, so r3, which comes after
+		 * it, reads Y. Read before r2 it could be V as well, and V would
+		 * be returned as a descriptor.
 		 */
 		smp_rmb(); /* pairs with the release in memdesc_attach() */
 		desc = READ_ONCE(head->private);
-		smp_rmb(); /* and with that in memdesc_free_frozen() */
-	} while (!desc || head_memdesc_type(head) != type ||
-		 READ_ONCE(head->private) != desc);
+		smp_rmb(); /* pairs with the release in memdesc_free_frozen() */
+		if (!desc || head_memdesc_type(head) != type)
+			continue;
+		smp_rmb(); /* pairs with the release in memdesc_attach() */
+		if (READ_ONCE(head->private) != desc)
+			continue;
 
-	return __memdesc((void *)desc, type);
+		return __memdesc((void *)desc, type);
+	}
 }
 EXPORT_SYMBOL_GPL(page_memdesc);
 

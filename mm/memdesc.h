@@ -13,8 +13,6 @@
 #include "page_alloc.h"
 #include "slab.h"
 
-#define MEMDESC_CACHE_ORDERS	4
-
 /**
  * struct memdesc_info - What there is to know about a type
  * @name: for messages
@@ -25,8 +23,6 @@
  * @rmappable: large ones may be mapped by folio_add_*_rmap_*()
  * @own: the descriptor does not overlay struct page but comes from a cache; it
  *       begins like struct memdesc_own, and the type is frozen
- * @cached: how many of each order a CPU may hold after they were freed, see
- *          mm/memdesc_cache.c
  */
 struct memdesc_info {
 	const char *name;
@@ -35,7 +31,6 @@ struct memdesc_info {
 	bool frozen;
 	bool rmappable;
 	bool own;
-	unsigned char cached[MEMDESC_CACHE_ORDERS];
 };
 
 /* How every descriptor begins that is an allocation of its own. */
@@ -83,7 +78,6 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.name		= "ptdesc",
 		.size		= sizeof(struct ptdesc),
 		.page_type	= PGTY_table,
-		.cached		= { 64, 16, 8, 4 },
 	},
 	[MEMDESC_IOPTDESC] = {
 		.name		= "ioptdesc",
@@ -91,7 +85,6 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.page_type	= PGTY_ioptable,
 		.frozen		= true,
 		.own		= true,
-		.cached		= { 64, 16, 8, 4 },
 	},
 	/* page_pool puts its signature on the pages, and takes it off again. */
 	[MEMDESC_NETMEM] = {
@@ -260,5 +253,25 @@ memdesc_free_frozen_nolock(struct page *page, unsigned int order,
 	__memdesc_clear_type(page, type);
 	free_frozen_pages_nolock(page, order);
 }
+
+#ifdef CONFIG_MEMDESC_CACHE
+void memdesc_cache_pause(void);
+void memdesc_cache_resume(void);
+
+/* For tests. */
+bool memdesc_cache_enable(bool on);
+unsigned long memdesc_cache_held(int nid);
+unsigned int memdesc_cache_depth(unsigned int cpu, enum memdesc_type type,
+				 unsigned int order);
+bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu);
+#else
+static inline void memdesc_cache_pause(void)
+{
+}
+
+static inline void memdesc_cache_resume(void)
+{
+}
+#endif
 
 #endif /* __MM_MEMDESC_H */

@@ -13,8 +13,11 @@
  *
  * See Documentation/mm/memdesc.rst.
  */
+#include <linux/atomic.h>
+#include <linux/bug.h>
 #include <linux/cleanup.h>
 #include <linux/cpu.h>
+#include <linux/cpumask.h>
 #include <linux/cpuset.h>
 #include <linux/debugfs.h>
 #include <linux/export.h>
@@ -31,48 +34,77 @@
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/shrinker.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/vmstat.h>
 #include "internal.h"
 #include "memdesc.h"
 #include "mm_init.h"
 
+#define MEMDESC_CACHE_ORDERS	4
+
 /*
- * One allocation in a zone that is the first choice of the CPU's node. The lock
- * is only ever tried for, but to drain: an interrupt in the middle of it, or a
- * drain from another CPU, sends the caller to the page allocator. That way it
- * needs no disabled interrupts, and the lists no work on their CPU to be drained.
+ * How many descriptors of a type and order a CPU may hold. The bound is one of
+ * bytes: with large pages a list holds few, or is not used at all.
+ */
+enum {
+	MEMDESC_DEPTH_0 = SZ_256K / PAGE_SIZE,
+	MEMDESC_DEPTH_1 = SZ_128K / (PAGE_SIZE << 1),
+	MEMDESC_DEPTH_2 = SZ_128K / (PAGE_SIZE << 2),
+	MEMDESC_DEPTH_3 = SZ_128K / (PAGE_SIZE << 3),
+	MEMDESC_CACHE_SLOTS = MEMDESC_DEPTH_0 + MEMDESC_DEPTH_1 +
+			      MEMDESC_DEPTH_2 + MEMDESC_DEPTH_3,
+};
+
+static const unsigned short memdesc_depth[MEMDESC_CACHE_ORDERS] = {
+	MEMDESC_DEPTH_0,
+	MEMDESC_DEPTH_1,
+	MEMDESC_DEPTH_2,
+	MEMDESC_DEPTH_3,
+};
+
+/* The types that take part, as indices of the arrays of lists. */
+enum {
+	CACHED_PTDESC,
+	CACHED_IOPTDESC,
+	NR_CACHED_TYPES
+};
+
+static const enum memdesc_type cached_types[NR_CACHED_TYPES] = {
+	[CACHED_PTDESC]		= MEMDESC_PTDESC,
+	[CACHED_IOPTDESC]	= MEMDESC_IOPTDESC,
+};
+
+/* This many are given back together. */
+#define MEMDESC_CACHE_BATCH	16U
+/* All lists together hold at most one page in so many pages of memory. */
+#define MEMDESC_CACHE_SHARE	256
+
+/*
+ * A list of one type and order. What it holds is from one zone, the first choice
+ * of its CPU's node. The lock is only ever tried for, but to drain: an interrupt
+ * in the middle of it, or a drain from another CPU, sends the caller to the page
+ * allocator. That way it needs no disabled interrupts, and the lists no work on
+ * their CPU to be drained.
  *
  * It is an ordinary lock of the list found by raw_cpu_ptr(), so a task may be
- * migrated before it has it. Then it uses another CPU's list, which is correct.
+ * migrated before it has it. Then it uses another CPU's list, which is correct,
+ * but must not make that list hold memory of the task's node.
  */
 struct memdesc_stack {
 	spinlock_t lock;	/* for all that follows */
 	unsigned short nr;
-	unsigned short max;
+	unsigned short max;	/* also read without the lock */
 	int nid;
 	int nr_pages;		/* of each, does not change */
-	int zone_id;		/* page_zone_id() of a page of the zone */
-	struct zone *zone;
+	int zone_id;		/* page_zone_id() of a page of the zone, or -1 */
+	unsigned int cpu;	/* does not change */
+	struct zone *zone;	/* NULL if nothing may be held, see below */
 	struct per_cpu_nodestat __percpu *stat;
 	unsigned long hits;
 	unsigned long misses;
 	void **desc;
 };
-
-/* The types that take part, see memdesc_info.cached. */
-static const enum memdesc_type cached_types[] = {
-	MEMDESC_PTDESC,
-	MEMDESC_IOPTDESC,
-};
-
-#define NR_CACHED_TYPES		ARRAY_SIZE(cached_types)
-/* Descriptors of a type that a CPU holds, of all orders. */
-#define MEMDESC_CACHE_SLOTS	92
-/* That are given back together. */
-#define MEMDESC_CACHE_BATCH	16U
-/* In pages of memory for each page held in all. */
-#define MEMDESC_CACHE_SHARE	256
 
 struct memdesc_cache {
 	struct memdesc_stack stack[NR_CACHED_TYPES][MEMDESC_CACHE_ORDERS];
@@ -81,18 +113,32 @@ struct memdesc_cache {
 
 /* cma_alloc() drains the lists even before memdesc_cache_init(). */
 static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
-	.stack[0 ... NR_CACHED_TYPES - 1][0 ... MEMDESC_CACHE_ORDERS - 1].lock =
-		__SPIN_LOCK_UNLOCKED(memdesc_cache.stack.lock),
+	.stack[0 ... NR_CACHED_TYPES - 1][0 ... MEMDESC_CACHE_ORDERS - 1] = {
+		.lock		= __SPIN_LOCK_UNLOCKED(memdesc_cache.stack.lock),
+		.nid		= NUMA_NO_NODE,
+		.zone_id	= -1,
+	},
 };
+
+/* The CPUs among which the share of memory is divided: those that are online. */
+static struct cpumask memdesc_cache_cpus;
+
+/* How many are about to isolate the first pageblock of a range. */
+static atomic_t memdesc_cache_paused;
 
 static DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
 
 static __always_inline struct memdesc_stack *
 memdesc_stack(enum memdesc_type type, unsigned int order)
 {
-	const unsigned int i = type == MEMDESC_PTDESC ? 0 : 1;
-
-	return raw_cpu_ptr(&memdesc_cache.stack[i][order]);
+	switch (type) {
+	case MEMDESC_PTDESC:
+		return raw_cpu_ptr(&memdesc_cache.stack[CACHED_PTDESC][order]);
+	case MEMDESC_IOPTDESC:
+		return raw_cpu_ptr(&memdesc_cache.stack[CACHED_IOPTDESC][order]);
+	default:
+		BUILD_BUG();
+	}
 }
 
 static __always_inline void
@@ -144,10 +190,21 @@ static __always_inline struct page *memdesc_first_page(void *desc,
 					 (struct page *)desc;
 }
 
-/* Memory of the zone is about to be removed, or to be allocated as a range. */
-static __always_inline bool memdesc_zone_isolated(struct zone *zone)
+/*
+ * Memory of the zone is being removed, or allocated as a range. Called with a
+ * list's lock held.
+ *
+ * Not asked for each allocation and free: whoever isolates memory first drains
+ * the lists, which makes each of them forget its zone, and a list must come here
+ * before it has a zone again. So a list that has one is of a zone of which
+ * nothing is isolated, and what it holds can be handed out.
+ */
+static bool memdesc_zone_isolated(struct zone *zone)
 {
 #ifdef CONFIG_MEMORY_ISOLATION
+	/* Pairs with the release in memdesc_cache_resume(). */
+	if (atomic_read_acquire(&memdesc_cache_paused))
+		return true;
 	return READ_ONCE(zone->nr_isolate_pageblock);
 #else
 	return false;
@@ -186,6 +243,22 @@ static inline bool memdesc_poisoned(struct page *page, unsigned int order)
 }
 #endif
 
+/*
+ * Takes the @nr that are the longest out of use, and of the CPU's cache. Called
+ * with the lock held.
+ */
+static void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
+			      unsigned int nr, unsigned int order,
+			      enum memdesc_type type)
+{
+	if (!nr)
+		return;
+	memcpy(batch, stack->desc, nr * sizeof(*batch));
+	stack->nr -= nr;
+	memmove(stack->desc, stack->desc + nr, stack->nr * sizeof(*batch));
+	memdesc_count(stack, type, -(int)(nr << order), false);
+}
+
 /* The pages are the caller's. Gives them up if a memcg must not have them. */
 static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
 				    unsigned int order)
@@ -207,6 +280,8 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 
 	if (!static_branch_likely(&memdesc_cache_key))
 		return NULL;
+	/* What would be wrong if the lists were empty is wrong. */
+	might_alloc(gfp);
 	/*
 	 * Another zone; what a memcg has to pay for, if a descriptor is a part
 	 * of it; and the tag of who has allocated the pages first.
@@ -255,16 +330,34 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 }
 
 /* Where most of the CPU's allocations come from: no others shall be held. */
-static bool memdesc_zone_preferred(struct zone *zone)
+static bool memdesc_zone_preferred(unsigned int cpu, struct zone *zone)
 {
 	const int nid = zone_to_nid(zone);
 	struct zoneref *z;
 
-	if (nid != numa_mem_id())
+	/* Of the CPU that the list is of, which the task may have left. */
+	if (nid != cpu_to_mem(cpu))
 		return false;
 	z = first_zones_zonelist(node_zonelist(nid, GFP_KERNEL),
 				 gfp_zone(GFP_KERNEL), NULL);
 	return zonelist_zone(z) == zone;
+}
+
+/* Lets the list hold memory of the zone, if it may. */
+static bool memdesc_stack_set_zone(struct memdesc_stack *stack,
+				   struct zone *zone, int zone_id)
+{
+	if (stack->zone != zone) {
+		if (stack->nr || !memdesc_zone_preferred(stack->cpu, zone) ||
+		    memdesc_zone_isolated(zone))
+			return false;
+		stack->zone = zone;
+		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
+		stack->nid = zone_to_nid(zone);
+	}
+	/* Where the flags have no node, pages of one zone can have several ids. */
+	stack->zone_id = zone_id;
+	return true;
 }
 
 static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
@@ -288,29 +381,18 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 					    unsigned int order,
 					    enum memdesc_type type)
 {
-	struct zone *zone = page_zone(page);
 	void *batch[MEMDESC_CACHE_BATCH];
 	unsigned int nr = 0;
 	bool held = false;
 
-	if (!stack->nr && stack->zone != zone && memdesc_zone_preferred(zone)) {
-		stack->zone = zone;
-		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
-		stack->nid = zone_to_nid(zone);
-		stack->zone_id = page_zone_id(page);
-	}
-	/* Whoever isolates memory drains the lists after that. */
-	if (stack->zone != zone || memdesc_zone_isolated(zone) || !stack->max)
+	/* It may be the list of a CPU that has just gone offline. */
+	if (!stack->max || !memdesc_stack_set_zone(stack, page_zone(page),
+						   page_zone_id(page)))
 		goto unlock;
 
 	if (stack->nr >= stack->max) {
-		/* Those that are the longest out of use, and of the cache. */
 		nr = min(MEMDESC_CACHE_BATCH, (stack->max + 3U) / 4);
-		memcpy(batch, stack->desc, nr * sizeof(*batch));
-		stack->nr -= nr;
-		memmove(stack->desc, stack->desc + nr,
-			stack->nr * sizeof(*stack->desc));
-		memdesc_count(stack, type, -(int)(nr << order), false);
+		memdesc_take_cold(stack, batch, nr, order, type);
 	}
 	held = memdesc_cache_push(stack, desc, page, type);
 unlock:
@@ -319,14 +401,33 @@ unlock:
 	return held;
 }
 
+static __always_inline bool memdesc_stack_put(struct memdesc_stack *stack,
+					      void *desc, struct page *page,
+					      unsigned int order,
+					      enum memdesc_type type)
+{
+	bool held;
+
+	/* Not used where pages are large, or there is little memory. */
+	if (unlikely(!READ_ONCE(stack->max)))
+		return false;
+	if (unlikely(!spin_trylock(&stack->lock)))
+		return false;
+
+	if (unlikely(stack->nr >= stack->max ||
+		     stack->zone_id != page_zone_id(page)))
+		return memdesc_cache_put_slow(stack, desc, page, order, type);
+
+	held = memdesc_cache_push(stack, desc, page, type);
+	spin_unlock(&stack->lock);
+	return held;
+}
+
 /* To be called with a constant type. */
 static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 					      unsigned int order,
 					      enum memdesc_type type)
 {
-	struct memdesc_stack *stack;
-	bool held;
-
 	if (!static_branch_likely(&memdesc_cache_key))
 		return false;
 	/* Flags that the page allocator would clear, complain of, or act upon. */
@@ -335,19 +436,8 @@ static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 	    mem_alloc_profiling_enabled())
 		return false;
 
-	stack = memdesc_stack(type, order);
-	if (unlikely(!spin_trylock(&stack->lock)))
-		return false;
-
-	/* Where the flags have no node, pages of one zone can have several ids. */
-	if (unlikely(stack->nr >= stack->max ||
-		     stack->zone_id != page_zone_id(page) ||
-		     memdesc_zone_isolated(stack->zone)))
-		return memdesc_cache_put_slow(stack, desc, page, order, type);
-
-	held = memdesc_cache_push(stack, desc, page, type);
-	spin_unlock(&stack->lock);
-	return held;
+	return memdesc_stack_put(memdesc_stack(type, order), desc, page, order,
+				 type);
 }
 
 /**
@@ -398,28 +488,36 @@ bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 				 MEMDESC_IOPTDESC);
 }
 
+static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
+							unsigned int order)
+{
+	return page_ptdesc(alloc_page_desc_noprof(gfp, order,
+						  MEMDESC_TYPE_PTDESC(NULL)));
+}
+
 /**
- * memdesc_cache_get_ptdesc - Take a page table that was freed
- * @gfp: GFP flags; of them count zone, account and zero
+ * memdesc_cache_alloc_ptdesc - Take a page table that was freed, or a new one
+ * @gfp: as for alloc_page_desc()
  * @order: log2 of the number of pages
  *
- * It is as alloc_page_desc() returns it, charged if @gfp says so.
+ * It is as alloc_page_desc() returns it, charged if @gfp says so. When the
+ * charge fails the allocation does: what is new would have to be paid for, too.
  *
- * Context: Any context but NMI.
- * Return: The descriptor, or NULL if there is none that fits.
+ * Context: Any context that @gfp allows.
+ * Return: The descriptor, or NULL when there is no memory.
  */
-struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp, unsigned int order)
+struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 {
 	struct page *page;
 
 #ifdef CONFIG_NUMA
 	/* It may ask for another node than this one. */
 	if (unlikely(current->mempolicy))
-		return NULL;
+		return memdesc_alloc_new_ptdesc(gfp, order);
 #endif
 	page = memdesc_cache_get(gfp, order, numa_mem_id(), MEMDESC_PTDESC);
-	if (!page)
-		return NULL;
+	if (unlikely(!page))
+		return memdesc_alloc_new_ptdesc(gfp, order);
 
 	if (gfp & __GFP_ACCOUNT && memcg_kmem_online() &&
 	    !memdesc_charge(page, gfp, order))
@@ -431,7 +529,7 @@ struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp, unsigned int order)
 	page_ref_unfreeze(page, 1);
 	return page_ptdesc(page);
 }
-EXPORT_SYMBOL(memdesc_cache_get_ptdesc);
+EXPORT_SYMBOL(memdesc_cache_alloc_ptdesc_noprof);
 
 /**
  * memdesc_cache_put_ptdesc - Keep a page table that is being freed
@@ -454,26 +552,52 @@ bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
 }
 EXPORT_SYMBOL(memdesc_cache_put_ptdesc);
 
-/* Gives back up to @goal pages, and returns how many it were. */
+#if IS_ENABLED(CONFIG_MEMDESC_CACHE_KUNIT_TEST)
+/**
+ * memdesc_cache_put_migrated - Keep a page table as a task that was migrated
+ * @pt: the descriptor, as for memdesc_cache_put_ptdesc()
+ * @cpu: the CPU that the task was on when it looked for a list
+ *
+ * For tests.
+ *
+ * Context: Process context.
+ * Return: Whether the page table was taken.
+ */
+bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu)
+{
+	struct page *page = ptdesc_page(pt);
+	const unsigned int order = compound_order(page);
+	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
+
+	return memdesc_stack_put(&cache->stack[CACHED_PTDESC][order], page,
+				 page, order, MEMDESC_PTDESC);
+}
+#endif
+
+/*
+ * Gives back up to @goal pages, and returns how many it were. With @sync, a list
+ * that is empty then forgets its zone, see memdesc_zone_isolated().
+ */
 static unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 					 unsigned int order,
 					 enum memdesc_type type,
-					 unsigned long goal)
+					 unsigned long goal, bool sync)
 {
 	unsigned long freed = 0;
 
 	while (freed < goal) {
+		const unsigned long want = ((goal - freed - 1) >> order) + 1;
 		void *batch[MEMDESC_CACHE_BATCH];
 		unsigned int nr;
 
 		scoped_guard(spinlock, &stack->lock) {
-			nr = min(MEMDESC_CACHE_BATCH, stack->nr);
-			stack->nr -= nr;
-			memcpy(batch, stack->desc + stack->nr,
-			       nr * sizeof(*batch));
-			if (nr)
-				memdesc_count(stack, type, -(int)(nr << order),
-					      false);
+			nr = min3(want, MEMDESC_CACHE_BATCH, stack->nr);
+			memdesc_take_cold(stack, batch, nr, order, type);
+			if (sync && !stack->nr) {
+				stack->zone = NULL;
+				stack->zone_id = -1;
+				stack->nid = NUMA_NO_NODE;
+			}
 		}
 		if (!nr)
 			break;
@@ -502,7 +626,7 @@ static unsigned long memdesc_drain_cpu(unsigned int cpu, int nid,
 				return freed;
 			freed += memdesc_drain_stack(stack, order,
 						     cached_types[i],
-						     goal - freed);
+						     goal - freed, sync);
 		}
 	}
 	return freed;
@@ -510,8 +634,7 @@ static unsigned long memdesc_drain_cpu(unsigned int cpu, int nid,
 
 /**
  * memdesc_cache_drain - Give all held pages back to the page allocator
- * @sync: also what is being added to an empty list. With that, nothing is held
- *        afterwards of a zone of which a part was isolated before.
+ * @sync: also what is being added to an empty list
  *
  * Context: Process context; does not sleep or allocate.
  * Return: How many pages were freed.
@@ -525,6 +648,35 @@ unsigned long memdesc_cache_drain(bool sync)
 	for_each_possible_cpu(cpu)
 		freed += memdesc_drain_cpu(cpu, NUMA_NO_NODE, ULONG_MAX, sync);
 	return freed;
+}
+
+/**
+ * memdesc_cache_pause - Let the lists hold nothing, because memory is isolated
+ *
+ * Until memdesc_cache_resume() nothing is held, and after that nothing of a zone
+ * of which a pageblock was isolated meanwhile, for as long as it is.
+ *
+ * Context: Process context; does not sleep or allocate.
+ */
+void memdesc_cache_pause(void)
+{
+	atomic_inc(&memdesc_cache_paused);
+	/* Whoever gets a list's lock after that sees the counter. */
+	memdesc_cache_drain(true);
+}
+
+/**
+ * memdesc_cache_resume - The counterpart of memdesc_cache_pause()
+ *
+ * Context: Any context.
+ */
+void memdesc_cache_resume(void)
+{
+	/*
+	 * Who sees that the lists are no longer paused must see what was
+	 * isolated meanwhile: pairs with memdesc_zone_isolated().
+	 */
+	atomic_fetch_dec_release(&memdesc_cache_paused);
 }
 
 /**
@@ -557,25 +709,54 @@ unsigned long memdesc_cache_held(int nid)
 	return held;
 }
 
+/**
+ * memdesc_cache_depth - How many descriptors a list of a CPU may hold
+ * @cpu: the CPU
+ * @type: the type
+ * @order: the order
+ *
+ * For tests.
+ *
+ * Context: Any. The result may be out of date.
+ * Return: The number of descriptors.
+ */
+unsigned int memdesc_cache_depth(unsigned int cpu, enum memdesc_type type,
+				 unsigned int order)
+{
+	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
+
+	for (int i = 0; i < NR_CACHED_TYPES; i++)
+		if (cached_types[i] == type && order < MEMDESC_CACHE_ORDERS)
+			return READ_ONCE(cache->stack[i][order].max);
+	return 0;
+}
+
 static unsigned long memdesc_cache_count(struct shrinker *shrinker,
 					 struct shrink_control *sc)
 {
-	return memdesc_cache_held(sc->nid) ?: SHRINK_EMPTY;
+	const unsigned long held = memdesc_cache_held(sc->nid);
+
+	/* Half of it is asked for, which of a single page would be nothing. */
+	return held ? max(held, 2UL) : SHRINK_EMPTY;
 }
 
 static unsigned long memdesc_cache_scan(struct shrinker *shrinker,
 					struct shrink_control *sc)
 {
+	/* A batch costs hardly more than a page, and may be all there is. */
+	const unsigned long goal = umax(sc->nr_to_scan, MEMDESC_CACHE_BATCH);
 	unsigned long freed = 0;
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu) {
-		if (freed >= sc->nr_to_scan)
+		if (freed >= goal)
 			break;
-		freed += memdesc_drain_cpu(cpu, sc->nid, sc->nr_to_scan - freed,
-					   false);
+		freed += memdesc_drain_cpu(cpu, sc->nid, goal - freed, false);
 	}
-	return freed ?: SHRINK_STOP;
+	if (!freed)
+		return SHRINK_STOP;
+	sc->nr_scanned = freed;
+	return freed;
 }
 
 static int memdesc_cache_oom(struct notifier_block *nb, unsigned long unused,
@@ -594,9 +775,60 @@ static struct notifier_block memdesc_cache_oom_nb = {
 	.notifier_call = memdesc_cache_oom,
 };
 
+/*
+ * Divides the share of memory among the CPUs that are online. The lists of the
+ * others hold nothing: a task that was migrated may find them nevertheless, and
+ * nobody would take from them what it puts there.
+ */
+static void memdesc_cache_resize(void)
+{
+	const unsigned long pages = totalram_pages() / MEMDESC_CACHE_SHARE /
+				    cpumask_weight(&memdesc_cache_cpus);
+	unsigned long full = 0;
+	unsigned int cpu;
+
+	for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++)
+		full += (NR_CACHED_TYPES * memdesc_depth[order]) << order;
+
+	for_each_possible_cpu(cpu) {
+		const bool used = cpumask_test_cpu(cpu, &memdesc_cache_cpus);
+
+		for (int i = 0; i < NR_CACHED_TYPES; i++) {
+			for (int order = 0; order < MEMDESC_CACHE_ORDERS;
+			     order++) {
+				struct memdesc_stack *stack =
+					per_cpu_ptr(&memdesc_cache.stack[i][order],
+						    cpu);
+				unsigned long max = used ? memdesc_depth[order] :
+							   0;
+				unsigned long extra;
+
+				if (pages < full)
+					max = max * pages / full;
+				scoped_guard(spinlock, &stack->lock) {
+					WRITE_ONCE(stack->max, max);
+					extra = stack->nr > max ?
+						stack->nr - max : 0;
+				}
+				memdesc_drain_stack(stack, order,
+						    cached_types[i],
+						    extra << order, false);
+			}
+		}
+	}
+}
+
+static int memdesc_cache_cpu_prepare(unsigned int cpu)
+{
+	cpumask_set_cpu(cpu, &memdesc_cache_cpus);
+	memdesc_cache_resize();
+	return 0;
+}
+
 static int memdesc_cache_cpu_dead(unsigned int cpu)
 {
-	memdesc_drain_cpu(cpu, NUMA_NO_NODE, ULONG_MAX, true);
+	cpumask_clear_cpu(cpu, &memdesc_cache_cpus);
+	memdesc_cache_resize();
 	return 0;
 }
 
@@ -688,31 +920,20 @@ static int __init memdesc_cache_setup(char *str)
 }
 early_param("memdesc_cache", memdesc_cache_setup);
 
-static void __init memdesc_cache_init_cpu(unsigned int cpu, unsigned long pages)
+static void __init memdesc_cache_init_cpu(unsigned int cpu)
 {
 	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
-	unsigned long full = 0;
-
-	for (int i = 0; i < NR_CACHED_TYPES; i++)
-		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++)
-			full += memdesc_table[cached_types[i]].cached[order] << order;
 
 	for (int i = 0; i < NR_CACHED_TYPES; i++) {
-		const u8 *depth = memdesc_table[cached_types[i]].cached;
-		unsigned int slot = 0;
+		void **slot = cache->slots[i];
 
 		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++) {
 			struct memdesc_stack *stack = &cache->stack[i][order];
 
-			stack->nid = NUMA_NO_NODE;
+			stack->cpu = cpu;
 			stack->nr_pages = 1 << order;
-			stack->zone_id = -1;
-			stack->desc = &cache->slots[i][slot];
-			stack->max = min(depth[order],
-					 MEMDESC_CACHE_SLOTS - slot);
-			slot += stack->max;
-			if (pages < full)
-				stack->max = stack->max * pages / full;
+			stack->desc = slot;
+			slot += memdesc_depth[order];
 		}
 	}
 }
@@ -721,26 +942,47 @@ static int __init memdesc_cache_init(void)
 {
 	struct shrinker *shrinker;
 	unsigned int cpu;
+	int state, err;
 
-	/* Until here the key is off, and so are the lists. */
+	/* Until the key is on nothing is held. */
 	for_each_possible_cpu(cpu)
-		memdesc_cache_init_cpu(cpu, totalram_pages() /
-				       MEMDESC_CACHE_SHARE /
-				       num_possible_cpus());
+		memdesc_cache_init_cpu(cpu);
 
-	debugfs_create_file("memdesc_cache", 0400, NULL, NULL,
-			    &memdesc_cache_fops);
-
-	/* What could not be had back must not be held. */
+	/* What could not be had back must not be held: without these no lists. */
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "memdesc_cache");
 	if (!shrinker)
 		return -ENOMEM;
+	scoped_guard(cpus_read_lock) {
+		cpumask_copy(&memdesc_cache_cpus, cpu_online_mask);
+		memdesc_cache_resize();
+		state = cpuhp_setup_state_nocalls_cpuslocked(CPUHP_BP_PREPARE_DYN,
+							     "mm/memdesc_cache:prepare",
+							     memdesc_cache_cpu_prepare,
+							     memdesc_cache_cpu_dead);
+	}
+	if (state < 0) {
+		shrinker_free(shrinker);
+		return state;
+	}
+	err = register_oom_notifier(&memdesc_cache_oom_nb);
+	if (err) {
+		cpuhp_remove_state_nocalls(state);
+		shrinker_free(shrinker);
+		return err;
+	}
+	/*
+	 * It is free memory, and goes before anything that somebody uses: half
+	 * of it each time that reclaim looks, at its lowest priority as well and
+	 * be it ever so little.
+	 */
+	shrinker->seeks = 0;
+	shrinker->batch = 1;
 	shrinker->count_objects = memdesc_cache_count;
 	shrinker->scan_objects = memdesc_cache_scan;
 	shrinker_register(shrinker);
-	register_oom_notifier(&memdesc_cache_oom_nb);
-	cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "mm/memdesc_cache:dead",
-				  NULL, memdesc_cache_cpu_dead);
+
+	debugfs_create_file("memdesc_cache", 0400, NULL, NULL,
+			    &memdesc_cache_fops);
 
 	if (memdesc_cache_wanted < 0)
 		memdesc_cache_wanted = !memdesc_cache_debugging();

@@ -55,6 +55,9 @@ struct ptdesc;
  *	it is already preserved, or overlaps something that is
  * %-ENOENT
  *	restore: nothing is preserved there, or it was already restored
+ * %-EHWPOISON
+ *	restore: some of the memory had a hardware error after it was preserved;
+ *	it stays where it is, and nobody gets it
  * %-ENOMEM
  *	there was no memory for the metadata, for the lock of a page table, or,
  *	early in the boot, to initialise struct pages
@@ -66,7 +69,8 @@ struct ptdesc;
  *	areas of anything but ordinary pages, page tables that have no type on
  *	the wire, or a type which the wire format that this kernel was told to
  *	write does not have; or an object that is to be restored in place can
- *	only be copied
+ *	only be copied; restore: the memory is preserved in a way that this
+ *	kernel does not understand, and is kept from everybody
  *
  * Preserved memory is still used and freed by its owner; who frees it must
  * unpreserve it first. The memory and its contents are handed over as they are
@@ -74,8 +78,10 @@ struct ptdesc;
  *
  * What cannot be told apart: a folio of order 0 and a page from alloc_page()
  * are the same to the memory manager, and either preserve function takes
- * either; what was recorded decides how it is restored. A block of pages that
- * is not compound has no order of its own, there the caller's word counts.
+ * either; what was recorded decides how it is restored. So it is with large
+ * folios and compound pages where the kernel has no transparent huge pages. A
+ * block of pages that is not compound has no order of its own, there the
+ * caller's word counts.
  */
 
 /* For kho_preserve_page_descs(): the order is that of the compound page. */

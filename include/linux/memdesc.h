@@ -282,15 +282,15 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 		__memdesc_free(__desc, __memdesc_type_of_ptr(__desc));	\
 	})
 
+struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
+						 unsigned int order);
+
 #ifdef CONFIG_MEMDESC_CACHE
 struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 					    int nid);
 bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt);
-struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp, unsigned int order);
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt);
 unsigned long memdesc_cache_drain(bool sync);
-unsigned long memdesc_cache_held(int nid);
-bool memdesc_cache_enable(bool on);
 #else
 static inline struct ioptdesc *
 memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order, int nid)
@@ -301,12 +301,6 @@ memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order, int nid)
 static inline bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 {
 	return false;
-}
-
-static inline struct ptdesc *memdesc_cache_get_ptdesc(gfp_t gfp,
-						      unsigned int order)
-{
-	return NULL;
 }
 
 static inline bool memdesc_cache_put_ptdesc(struct ptdesc *pt)

@@ -3,8 +3,14 @@
  * Checking the preserved memory map of the previous kernel, early in the boot.
  *
  * The map is data from another kernel. kho_intake_check() looks at all of it
- * before anybody else does, and takes out what cannot be true; from then on the
+ * before anybody else does, and takes out what cannot be used; from then on the
  * map can be walked without further checks.
+ *
+ * There are two reasons to take an entry out. An entry that cannot be true is
+ * dropped: its memory does not exist, or is in use, or belongs to another entry.
+ * An entry that can be true, but that this kernel does not understand, is kept:
+ * a newer kernel may have written the entry, and a device may still write to the
+ * memory. Nobody gets kept memory, neither the page allocator nor a restorer.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -37,6 +43,9 @@ struct kho_intake {
 	unsigned long dropped;
 	bool v4;
 };
+
+/* See the head of this file. Read only once the page allocator is up. */
+struct kho_kept kho_kept;
 
 static void __init kho_intake_drop(struct kho_intake *in, const char *what,
 				   unsigned long val, const char *why)
@@ -87,30 +96,95 @@ static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
 	return true;
 }
 
-/* Mark [@pfn, @end). -EEXIST if some of it was, and nothing has changed. */
-static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
-				   unsigned long end)
+/* Is some of [@pfn, @end) marked? */
+static bool __init kho_intake_marked(struct kho_intake *in, unsigned long pfn,
+				     unsigned long end)
 {
-	for (int pass = 0; pass < 2; pass++) {
-		for (unsigned long cur = pfn, nr; cur < end; cur += nr) {
-			unsigned long off = cur % KHO_LEAF_BITS;
-			struct kho_radix_leaf *leaf;
+	for (unsigned long nr; pfn < end; pfn += nr) {
+		const unsigned long off = pfn % KHO_LEAF_BITS;
+		struct kho_radix_leaf *leaf;
 
-			leaf = kho_radix_leaf(in->pages, cur, pass);
-			if (IS_ERR(leaf))
-				return PTR_ERR(leaf);
-			nr = min(end - cur, KHO_LEAF_BITS - off);
-			if (pass)
-				bitmap_set(leaf->bitmap, off, nr);
-			else if (leaf && find_next_bit(leaf->bitmap, off + nr,
-						       off) < off + nr)
-				return -EEXIST;
-		}
+		nr = min(end - pfn, KHO_LEAF_BITS - off);
+		leaf = kho_radix_leaf(in->pages, pfn, false);
+		if (!IS_ERR_OR_NULL(leaf) &&
+		    find_next_bit(leaf->bitmap, off + nr, off) < off + nr)
+			return true;
+	}
+	return false;
+}
+
+/* Mark [@pfn, @end). 0 or -ENOMEM. */
+static int __init kho_intake_mark(struct kho_intake *in, unsigned long pfn,
+				  unsigned long end)
+{
+	for (unsigned long nr; pfn < end; pfn += nr) {
+		const unsigned long off = pfn % KHO_LEAF_BITS;
+		struct kho_radix_leaf *leaf;
+
+		nr = min(end - pfn, KHO_LEAF_BITS - off);
+		leaf = kho_radix_leaf(in->pages, pfn, true);
+		if (IS_ERR(leaf))
+			return PTR_ERR(leaf);
+		bitmap_set(leaf->bitmap, off, nr);
 	}
 	return 0;
 }
 
-/* Is @key a preservation that can be? 0, -EINVAL if not, or -ENOMEM. */
+/* Mark [@pfn, @end). -EEXIST if some of it was, and nothing has changed. */
+static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
+				   unsigned long end)
+{
+	return kho_intake_marked(in, pfn, end) ? -EEXIST :
+						 kho_intake_mark(in, pfn, end);
+}
+
+/* Why this kernel cannot make use of memory that exists; NULL if it can. */
+static const char *__init kho_intake_unknown(struct kho_intake *in,
+					     unsigned long pfn,
+					     unsigned int order,
+					     unsigned int type)
+{
+	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC))
+		return "unknown type";
+	/* The architecture or the configuration of the other kernel differs. */
+	if (order > kho_max_order(type))
+		return "order that the type does not have here";
+	/*
+	 * Only single pages can be accounted to a node each, and struct pages
+	 * are initialised a region at a time.
+	 */
+	kho_intake_look_up(in, pfn);
+	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
+	    pfn + (1UL << order) > in->free_end)
+		return "on two nodes, or in two regions of memory";
+	return NULL;
+}
+
+/* Note that the memory of @key is to be kept. 0 or -ENOMEM. */
+static int __init kho_intake_keep(unsigned long key)
+{
+	struct kho_radix_leaf *leaf;
+	unsigned int order, type;
+	int err;
+
+	if (!kho_kept.tree.root) {
+		err = kho_radix_init_tree(&kho_kept.tree, NULL);
+		if (err)
+			return err;
+	}
+	leaf = kho_radix_leaf(&kho_kept.tree, key, true);
+	if (IS_ERR(leaf))
+		return PTR_ERR(leaf);
+	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	kho_decode_key(key, &order, &type);
+	kho_kept.orders[type] |= BIT_ULL(order);
+	return 0;
+}
+
+/*
+ * Is @key a preservation that can be used? 0 if it is, -EINVAL if the key is
+ * dropped, -EOPNOTSUPP if its memory is kept, or -ENOMEM.
+ */
 static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 {
 	const unsigned long order_bits = key & (BIT(KHO_MEMDESC_SHIFT) - 1);
@@ -125,29 +199,20 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 		goto drop;
 
 	pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
-
-	why = "unknown type";
-	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC))
-		goto drop;
-	why = "order out of range";
-	if (order > kho_max_order(type))
-		goto drop;
 	nr = 1UL << order;
+
+	why = "no type has so many bits";
+	if (type >> KHO_MEMDESC_BITS)
+		goto drop;
 	why = "beyond the end of memory";
 	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
 		goto drop;
 	why = "no memory, or in use";
 	if (!kho_intake_is_free(in, pfn, pfn + nr))
 		goto drop;
-	/*
-	 * Only single pages can be accounted to a node each, and struct pages
-	 * are initialised a region at a time.
-	 */
-	why = "on two nodes, or in two regions of memory";
-	kho_intake_look_up(in, pfn);
-	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
-	    pfn + nr > in->free_end)
-		goto drop;
+	if (kho_intake_unknown(in, pfn, order, type))
+		return kho_intake_keep(key) ?: -EOPNOTSUPP;
+
 	err = kho_intake_claim(in, pfn, pfn + nr);
 	if (!err || err == -ENOMEM)
 		return err;
@@ -309,6 +374,100 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 	return 0;
 }
 
+/*
+ * Call @fn for all keys of kept memory below @node. @fn returns 0, a negative
+ * error, or 1 if the key is to go.
+ */
+static int __init kho_intake_for_kept(struct kho_intake *in,
+				      struct kho_radix_node *node,
+				      unsigned int level, unsigned long start,
+				      int (*fn)(struct kho_intake *in,
+						unsigned long key))
+{
+	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
+				   KHO_BITMAP_SIZE_LOG2;
+	struct kho_radix_leaf *leaf = (void *)node;
+	unsigned long i;
+	int err = 0;
+
+	if (level) {
+		for (i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2 && !err; i++)
+			if (node->table[i])
+				err = kho_intake_for_kept(in,
+							  phys_to_virt(node->table[i]),
+							  level - 1,
+							  start | i << shift, fn);
+		return err;
+	}
+
+	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
+		err = fn(in, start | i);
+		if (err < 0)
+			return err;
+		if (err)
+			__clear_bit(i, leaf->bitmap);
+	}
+	return 0;
+}
+
+/* What this kernel understands is more likely to be true. */
+static int __init kho_intake_drop_kept(struct kho_intake *in, unsigned long key)
+{
+	unsigned int order, type;
+	unsigned long pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
+
+	if (!kho_intake_marked(in, pfn, pfn + (1UL << order)))
+		return 0;
+	kho_intake_drop(in, "key", key, "preserved twice, or a node of the map");
+	return 1;
+}
+
+/* Which of two kept entries that overlap is true is not known: neither is free. */
+static int __init kho_intake_mark_kept(struct kho_intake *in, unsigned long key)
+{
+	phys_addr_t phys;
+	unsigned int order, type;
+	unsigned long pfn;
+
+	phys = kho_decode_key(key, &order, &type);
+	pfn = PHYS_PFN(phys);
+	kho_kept.entries++;
+	kho_kept.pages += 1UL << order;
+	pr_err_ratelimited("preserved memory map: kept %pa, order %u, type %u: %s\n",
+			   &phys, order, type,
+			   kho_intake_unknown(in, pfn, order, type));
+	return kho_intake_mark(in, pfn, pfn + (1UL << order));
+}
+
+/* All that is understood is marked: mark what is kept. 0 or -ENOMEM. */
+static int __init kho_intake_settle_kept(struct kho_intake *in)
+{
+	const unsigned int top = KHO_TREE_MAX_DEPTH - 1;
+	struct kho_radix_node *root = kho_kept.tree.root;
+	int err;
+
+	if (!root)
+		return 0;
+	err = kho_intake_for_kept(in, root, top, 0, kho_intake_drop_kept);
+	if (!err)
+		err = kho_intake_for_kept(in, root, top, 0, kho_intake_mark_kept);
+	if (!err && kho_kept.entries)
+		pr_err("preserved memory map: %lu entries of %lu pages are kept, but cannot be restored by this kernel\n",
+		       kho_kept.entries, kho_kept.pages);
+	return err;
+}
+
+/**
+ * kho_kept_forget - forget what is kept
+ *
+ * Context: Early boot, when nothing that was handed over can be used.
+ */
+void __init kho_kept_forget(void)
+{
+	kho_radix_destroy_tree(&kho_kept.tree);
+	memset(&kho_kept, 0, sizeof(kho_kept));
+}
+
 /* Is the page at @phys preserved as kho_alloc_preserve() does it? */
 static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 				       phys_addr_t phys)
@@ -348,9 +507,11 @@ static bool __init kho_intake_fdt_ok(const void *fdt)
  * @fdt: physical address of that FDT, which must be preserved itself
  * @v4: whether it is a "kho-v4" map, which has no types
  * @pages: becomes a tree with a bit for each page, by page frame number, that a
- *	preservation or a node of the map lies on; the caller's
+ *	preservation or a node of the map lies on, kept or not; the caller's
  *
- * What is left out is reported and becomes ordinary free memory.
+ * What is left out because it cannot be true is reported and becomes ordinary
+ * free memory. What this kernel does not understand is reported, noted in
+ * kho_kept, and has bits in @pages.
  *
  * Context: Early boot, when memblock knows all memory, and everything that is
  *	reserved at a fixed address is reserved.
@@ -381,13 +542,17 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	if (!err)
 		err = kho_intake_check_node(&in, tree->root,
 					    KHO_TREE_MAX_DEPTH - 1, 0, true);
+	if (!err)
+		err = kho_intake_settle_kept(&in);
 	if (!err && !kho_intake_has_page(tree, fdt))
 		err = -EINVAL;
 	if (in.dropped)
 		pr_err("preserved memory map: %lu entries left out\n",
 		       in.dropped);
-	if (err)
+	if (err) {
+		kho_kept_forget();
 		kho_radix_destroy_tree(pages);
+	}
 	return err;
 }
 

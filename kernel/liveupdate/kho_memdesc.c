@@ -18,6 +18,7 @@
 #include <linux/kho_memdesc.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/percpu-rwsem.h>
@@ -61,12 +62,18 @@ DEFINE_STATIC_PERCPU_RWSEM(kho_map_sem);
 /* Protects the making of nodes and windows. Inside of kho_map_sem. */
 static DEFINE_MUTEX(kho_nodes_lock);
 
+static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
+			     void *data);
+
 int kho_busy_init(void)
 {
 	/* What is added later cannot be handed over. */
 	kho_nr_windows = DIV_ROUND_UP(max_pfn, KHO_LEAF_BITS);
 	kho_windows = kvcalloc(kho_nr_windows, sizeof(*kho_windows), GFP_KERNEL);
-	return kho_windows ? 0 : -ENOMEM;
+	if (!kho_windows)
+		return -ENOMEM;
+	hotplug_memory_notifier(kho_memory_notify, DEFAULT_CALLBACK_PRI);
+	return 0;
 }
 
 static void kho_free_window(unsigned long i)
@@ -147,17 +154,54 @@ noinline int kho_refuse(int err, const char *verb, phys_addr_t phys,
 	return err;
 }
 
+/* Rows of single pages can go on in the next section. */
+static __always_inline struct page *kho_nth_page(struct page *page, unsigned long i)
+{
+	if (IS_ENABLED(CONFIG_SPARSEMEM) && !IS_ENABLED(CONFIG_SPARSEMEM_VMEMMAP))
+		return pfn_to_page(page_to_pfn(page) + i);
+	return page + i;
+}
+
+static noinline bool kho_any_poisoned(struct page *page, unsigned int order)
+{
+	for (unsigned long i = 0; i < 1UL << order; i++) {
+		if (PageHWPoison(kho_nth_page(page, i)))
+			return true;
+	}
+	return false;
+}
+
 static __always_inline bool kho_page_poisoned(struct page *page, unsigned int order)
 {
 #ifdef CONFIG_MEMORY_FAILURE
-	if (likely(!atomic_long_read(&num_poisoned_pages)))
-		return false;
-	for (unsigned long i = 0; i < 1UL << order; i++) {
-		if (PageHWPoison(page + i))
-			return true;
-	}
-#endif
+	return unlikely(atomic_long_read(&num_poisoned_pages)) &&
+	       kho_any_poisoned(page, order);
+#else
 	return false;
+#endif
+}
+
+/**
+ * kho_range_online - does a range of pages exist
+ * @pfn: page frame number of the first page
+ * @nr_pages: how many pages; not 0
+ *
+ * The struct pages of memory that is not there, or is offline, must not be read.
+ *
+ * Context: Any.
+ * Return: whether every pageblock in the range, and its last page, is online.
+ */
+bool kho_range_online(unsigned long pfn, unsigned long nr_pages)
+{
+	const unsigned long end = pfn + nr_pages;
+
+	if (end < pfn || !pfn_to_online_page(end - 1))
+		return false;
+	for (; pfn < end; pfn = ALIGN(pfn + 1, pageblock_nr_pages)) {
+		if (!pfn_to_online_page(pfn))
+			return false;
+	}
+	return true;
 }
 
 /* Memory which the next kernel would not find, or not find free to be restored. */
@@ -169,16 +213,93 @@ static const char *kho_place_unsupported(unsigned long pfn, unsigned int order)
 		return "memory in a scratch area";
 
 	for (; pfn < end; pfn = ALIGN(pfn + 1, pageblock_nr_pages)) {
-		struct page *page = pfn_to_page(pfn);
+		struct page *page;
 
 		if (kho_pfn_hotadded(pfn))
 			return "memory that was added after boot";
+		/*
+		 * Windows reach beyond memory that is online. Struct pages of
+		 * memory that is not are filled with a pattern: the zone that
+		 * they name does not exist.
+		 */
+		page = pfn_to_online_page(pfn);
+		if (!page)
+			return "memory that is offline";
 		/* A block may begin in a hole; a CMA area does not. */
 		if (zone_spans_pfn(page_zone(page), pfn) &&
 		    pfnblock_is_cma(page, pfn))
 			return "memory in a CMA area";
 	}
 	return NULL;
+}
+
+/*
+ * Take a page that the next kernel finds from where the page allocator would
+ * not, and free it first if need be. Slow, but does not fail by chance.
+ */
+static struct folio *kho_claim_early_page(void)
+{
+	for (unsigned long pfn = 0; pfn < max_pfn; pfn += pageblock_nr_pages) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		/* Others are in use by the kernel: nothing can free them. */
+		if (!page || !(PageBuddy(page) || PageLRU(page)) ||
+		    page_zonenum(page) == ZONE_MOVABLE ||
+		    kho_place_unsupported(pfn, pageblock_order))
+			continue;
+		if (!alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_NONE,
+					GFP_KERNEL | __GFP_NOWARN))
+			return page_folio(page);
+	}
+	return NULL;
+}
+
+static noinline struct folio *kho_alloc_early_folio(unsigned int order)
+{
+	/* Memory is added at high addresses: lower zones have none of that. */
+	static const gfp_t zones[] = {
+		0, __GFP_DMA32, IS_ENABLED(CONFIG_ZONE_DMA) ? __GFP_DMA : 0,
+	};
+	struct folio *folio;
+	int nid;
+
+	for (int i = 0; i < ARRAY_SIZE(zones); i++) {
+		for_each_node_state(nid, N_MEMORY) {
+			folio = __folio_alloc_node(GFP_KERNEL | __GFP_THISNODE |
+						   __GFP_NORETRY | __GFP_NOWARN |
+						   zones[i], order, nid);
+			if (!folio)
+				continue;
+			if (!kho_pfn_hotadded(folio_pfn(folio)))
+				return folio;
+			folio_put(folio);
+		}
+	}
+	return order ? NULL : kho_claim_early_page();
+}
+
+/**
+ * kho_alloc_folio - allocate memory for what is handed over with others' memory
+ * @order: the order
+ *
+ * The next kernel does not find memory that was added after this boot. What
+ * describes preserved memory has a choice where to lie, and must not fail
+ * because the page allocator happened to choose such memory.
+ *
+ * Context: Process context, may sleep.
+ * Return: a folio, cleared, or %NULL.
+ */
+struct folio *kho_alloc_folio(unsigned int order)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, order);
+
+	if (folio && unlikely(kho_pfn_hotadded(folio_pfn(folio)))) {
+		folio_put(folio);
+		folio = kho_alloc_early_folio(order);
+	}
+	if (folio)
+		folio_zero_range(folio, 0, folio_size(folio));
+	return folio;
 }
 
 /* Memory of a kind which cannot be handed over, wherever it is. */
@@ -221,7 +342,12 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 	case KHO_MEMDESC_FOLIO:
 		if (compound_order(page) != order)
 			return "it has another order";
-		if (order && !folio_test_large_rmappable(page_folio(page)))
+		/*
+		 * Without huge pages nothing records which of the two a large
+		 * page is: the caller's word counts, as for order 0.
+		 */
+		if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && order &&
+		    !folio_test_large_rmappable(page_folio(page)))
 			return "it is a compound page, but no folio";
 		return NULL;
 	case KHO_MEMDESC_COMPOUND:
@@ -245,9 +371,14 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 		}
 		return NULL;
 	case KHO_MEMDESC_SPLIT:
+		/* Only rows of single pages can be longer than what exists. */
+		if (order > MAX_PAGE_ORDER && !kho_range_online(page_to_pfn(page), nr_pages))
+			return "not all of it is memory in use";
 		for (unsigned long i = 0; i < nr_pages; i++) {
-			if (PageCompound(page + i) ||
-			    page_has_type(page + i) || !page_ref_count(page + i))
+			struct page *nth = kho_nth_page(page, i);
+
+			if (PageCompound(nth) || page_has_type(nth) ||
+			    !page_ref_count(nth))
 				return "not all of it is order 0 pages in use";
 		}
 		return NULL;
@@ -359,6 +490,49 @@ int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
 	return __kho_check_page(page, order, type);
 }
 
+/* Mark the places in [@pfn, @end) busy from which nothing can be handed over. */
+static void kho_mark_places(struct kho_window *window, unsigned long pfn,
+			    unsigned long end)
+{
+	for (; pfn < end; pfn += pageblock_nr_pages) {
+		const unsigned long off = pfn % KHO_LEAF_BITS;
+
+		if (kho_place_unsupported(pfn, pageblock_order))
+			bitmap_set(window->busy, off, pageblock_nr_pages);
+		else
+			bitmap_clear(window->busy, off, pageblock_nr_pages);
+	}
+}
+
+/*
+ * Memory that comes online can have been offline when its window was made, and
+ * was perhaps removed in between, and is another memory then. Nothing in it is
+ * preserved yet.
+ */
+static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
+			     void *data)
+{
+	const struct memory_notify *arg = data;
+	const unsigned long end = arg->start_pfn + arg->nr_pages;
+	unsigned long pfn = arg->start_pfn;
+
+	if (action != MEM_ONLINE)
+		return NOTIFY_DONE;
+
+	guard(percpu_read)(&kho_map_sem);
+	guard(mutex)(&kho_nodes_lock);
+	for (unsigned long stop; pfn < end; pfn = stop) {
+		const unsigned long i = pfn / KHO_LEAF_BITS;
+
+		stop = min(end, ALIGN(pfn + 1, KHO_LEAF_BITS));
+		if (i >= kho_nr_windows || !kho_windows[i])
+			continue;
+		guard(spinlock)(&kho_windows[i]->lock);
+		kho_mark_places(kho_windows[i], pfn, stop);
+	}
+	return NOTIFY_OK;
+}
+
 static noinline struct kho_window *kho_new_window(unsigned long pfn)
 {
 	const unsigned long i = pfn / KHO_LEAF_BITS;
@@ -382,15 +556,11 @@ static noinline struct kho_window *kho_new_window(unsigned long pfn)
 	spin_lock_init(&window->lock);
 
 	/*
-	 * What is scratch, CMA or hot-added does not change: asking once for
-	 * each pageblock saves asking for each page.
+	 * What is scratch or CMA does not change, and kho_memory_notify() sees
+	 * memory come: asking once for each pageblock saves asking for each page.
 	 */
 	pfn = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
-	for (unsigned long off = 0; off < KHO_LEAF_BITS;
-	     off += pageblock_nr_pages) {
-		if (kho_place_unsupported(pfn + off, pageblock_order))
-			bitmap_set(window->busy, off, pageblock_nr_pages);
-	}
+	kho_mark_places(window, pfn, pfn + KHO_LEAF_BITS);
 
 	/* Pairs with READ_ONCE() in kho_find_window(), which has no lock. */
 	smp_store_release(&kho_windows[i], window);
@@ -710,12 +880,21 @@ static noinline bool kho_map_del_large(unsigned long pfn, unsigned int order,
 	return true;
 }
 
+/* Keys of "kho-v4" are the same for all types: only the memory differs. */
+static noinline bool kho_v4_mismatch(unsigned long pfn, unsigned int order,
+				     enum kho_memdesc type)
+{
+	return order && kho_page_mismatch(pfn_to_page(pfn), order, type);
+}
+
 static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
 					  enum kho_memdesc type)
 {
 	bool found;
 
-	if (!order)
+	if (unlikely(kho_write_v4) && kho_v4_mismatch(pfn, order, type))
+		found = false;
+	else if (!order)
 		found = kho_map_del_small(pfn, 0, type);
 	else if (order <= KHO_BITMAP_SIZE_LOG2)
 		found = kho_map_del_small(pfn, order, type);
@@ -753,6 +932,21 @@ int kho_map_add(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 void kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 {
 	__kho_map_del(pfn, order, type);
+}
+
+/**
+ * kho_is_preserved - is a page in something that this kernel has preserved
+ * @pfn: page frame number of the page
+ *
+ * Context: Between kho_map_lock() and kho_map_unlock().
+ * Return: whether it is.
+ */
+bool kho_is_preserved(unsigned long pfn)
+{
+	struct kho_window *window = kho_find_window(pfn);
+
+	return window && test_bit(pfn % KHO_LEAF_BITS, window->busy) &&
+	       !kho_place_unsupported(pfn, 0);
 }
 
 /* Begin to change the map. Must not be nested. */
@@ -1013,6 +1207,31 @@ static __always_inline bool kho_pfn_online(unsigned long pfn)
 	return pfn_to_online_page(pfn);
 }
 
+/* Does memory that is kept, because it is not understood, begin at @phys? */
+static noinline bool kho_is_kept(phys_addr_t phys)
+{
+	if (likely(!kho_kept.entries))
+		return false;
+
+	for (unsigned int type = 0; type < ARRAY_SIZE(kho_kept.orders); type++) {
+		u64 orders = kho_kept.orders[type];
+
+		for (; orders; orders &= orders - 1) {
+			const unsigned int order = __ffs64(orders);
+			struct kho_radix_leaf *leaf;
+			unsigned long key;
+
+			if (!IS_ALIGNED(phys, (u64)PAGE_SIZE << order))
+				continue;
+			key = kho_encode_key(phys, order, type);
+			leaf = kho_radix_find(kho_kept.tree.root, key);
+			if (leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* With @for_good nothing is left of the stamp: it cannot be given back. */
 static __always_inline int
 __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
@@ -1038,8 +1257,13 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		return -ENOMEM;
 	info->page_private = READ_ONCE(page->private);
-	if (unlikely(info->magic != KHO_PAGE_MAGIC))
+	if (unlikely(info->magic != KHO_PAGE_MAGIC)) {
+		if (info->magic == KHO_PAGE_POISONED) {
+			err = -EHWPOISON;
+			why = "memory with a hardware error";
+		}
 		goto refuse;
+	}
 
 	err = -EINVAL;
 	if (unlikely(info->type != want && !(types & BIT(info->type)))) {
@@ -1051,9 +1275,16 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	if (info->order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
 		goto refuse;
 
-	if (info->order > MAX_PAGE_ORDER && deferred_pages_enabled() &&
-	    kho_init_deferred(PHYS_PFN(phys), info->order))
-		return -ENOMEM;
+	if (info->order > MAX_PAGE_ORDER) {
+		if (deferred_pages_enabled() &&
+		    kho_init_deferred(PHYS_PFN(phys), info->order))
+			return -ENOMEM;
+		/* The stamp is too far from the page to know of its error. */
+		err = -EHWPOISON;
+		why = "memory with a hardware error";
+		if (kho_any_poisoned(page, info->order))
+			goto refuse;
+	}
 
 	err = -ENOENT;
 	why = "already restored";
@@ -1068,6 +1299,10 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	return 0;
 
 refuse:
+	if (kho_is_kept(phys)) {
+		err = -EOPNOTSUPP;
+		why = "this kernel does not understand how it is preserved";
+	}
 	kho_refuse(err, "restore", phys, info->order, want, why);
 	return err;
 }
@@ -1082,8 +1317,9 @@ refuse:
  * follow.
  *
  * Context: Process context. May sleep before page_alloc_init_late().
- * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT), or early in
- *	the boot ERR_PTR(-ENOMEM).
+ * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT),
+ *	ERR_PTR(-EHWPOISON), ERR_PTR(-EOPNOTSUPP) for memory that is kept, or
+ *	early in the boot ERR_PTR(-ENOMEM).
  */
 struct page *kho_claim(phys_addr_t phys, unsigned long types,
 		       union kho_page_info *info)
@@ -1101,7 +1337,7 @@ struct page *kho_claim(phys_addr_t phys, unsigned long types,
  * @type: what it has to be preserved as
  *
  * Context: As kho_claim().
- * Return: 0, %-ENOENT, or early in the boot %-ENOMEM.
+ * Return: 0, %-ENOENT, %-EHWPOISON, or early in the boot %-ENOMEM.
  */
 int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
 {
@@ -1114,8 +1350,40 @@ int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		return -ENOMEM;
 	info.page_private = READ_ONCE(page->private);
-	return info.magic == KHO_PAGE_MAGIC && info.type == type &&
-	       info.order == order ? 0 : -ENOENT;
+	if (info.type != type || info.order != order)
+		return -ENOENT;
+	if (info.magic == KHO_PAGE_POISONED)
+		return -EHWPOISON;
+	return info.magic == KHO_PAGE_MAGIC ? 0 : -ENOENT;
+}
+
+/**
+ * kho_page_has_error - memory has a hardware error, restored or not
+ * @pfn: page frame number of the page, which is marked as poisoned
+ *
+ * Whatever the page lies in and is not restored yet cannot be restored any more.
+ * It stays where it is: nobody uses it, and the page allocator never gets it.
+ *
+ * Context: Any.
+ */
+void kho_page_has_error(unsigned long pfn)
+{
+	union kho_page_info info, poisoned;
+
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
+		struct page *page = pfn_to_page(ALIGN_DOWN(pfn, 1UL << order));
+
+		info.page_private = READ_ONCE(page->private);
+		if (info.magic != KHO_PAGE_MAGIC || info.order < order)
+			continue;
+
+		poisoned = info;
+		poisoned.magic = KHO_PAGE_POISONED;
+		/* Who has claimed it in the meantime has it. */
+		cmpxchg(&page->private, info.page_private,
+			poisoned.page_private);
+		return;
+	}
 }
 
 /**
@@ -1192,24 +1460,28 @@ void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 	__kho_prep_claimed(page, type, order, info.prepared);
 }
 
+/*
+ * Watermarks and reserves were derived at boot from the memory that there was
+ * without what is restored. As memory hotplug does, derive them anew.
+ */
 static void kho_reserves_work_fn(struct work_struct *work)
 {
-	/* All zones' reserves are derived anew, whatever the page and number. */
-	adjust_managed_page_count(ZERO_PAGE(0), 0);
+	init_per_zone_wmark_min();
 }
 
-static DECLARE_WORK(kho_reserves_work, kho_reserves_work_fn);
+static DECLARE_DELAYED_WORK(kho_reserves_work, kho_reserves_work_fn);
 
 static noinline void kho_schedule_reserves(void)
 {
 	/* Before there are workqueues: init_per_zone_wmark_min() is to come. */
 	if (system_state >= SYSTEM_SCHEDULING)
-		schedule_work(&kho_reserves_work);
+		schedule_delayed_work(&kho_reserves_work, HZ / 10);
 }
 
 /*
  * adjust_managed_page_count() for each restored page would derive the reserves
- * of all zones each time. Do that once for many, soon.
+ * of all zones each time. Do that once for many, soon: who restores much does so
+ * for longer than the delay.
  */
 static __always_inline void kho_add_managed(struct page *page,
 					    unsigned long nr_pages)
@@ -1221,20 +1493,37 @@ static __always_inline void kho_add_managed(struct page *page,
 	 * before it runs: it is seen to be, or it sees the pages added here.
 	 */
 	smp_mb__after_atomic();
-	if (unlikely(!work_pending(&kho_reserves_work)))
+	if (unlikely(!delayed_work_pending(&kho_reserves_work)))
 		kho_schedule_reserves();
+}
+
+/* Nodes can be others than in the kernel that preserved the pages. */
+static noinline void kho_account_split(struct page *page, unsigned long nr_pages)
+{
+	struct page *first = page;
+	unsigned long nr = 0;
+
+	for (unsigned long i = 0; i < nr_pages; i++) {
+		struct page *nth = kho_nth_page(page, i);
+
+		if (page_zone(nth) != page_zone(first)) {
+			kho_add_managed(first, nr);
+			first = nth;
+			nr = 0;
+		}
+		nr++;
+		post_restore_hook(nth, 0);
+	}
+	kho_add_managed(first, nr);
 }
 
 static __always_inline void
 __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int order)
 {
-	const unsigned long nr_pages = 1UL << order;
-
-	kho_add_managed(page, nr_pages);
-	if (type == KHO_MEMDESC_SPLIT) {
-		for (unsigned long i = 0; i < nr_pages; i++)
-			post_restore_hook(page + i, 0);
+	if (type == KHO_MEMDESC_SPLIT && order) {
+		kho_account_split(page, 1UL << order);
 	} else {
+		kho_add_managed(page, 1UL << order);
 		post_restore_hook(page, order);
 	}
 	/*

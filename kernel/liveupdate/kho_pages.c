@@ -12,7 +12,6 @@
 #include <linux/export.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_memdesc.h>
-#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 
 #include "kexec_handover_internal.h"
@@ -195,8 +194,7 @@ int kho_split_preserve(struct page *page, unsigned long nr_pages)
 	unsigned long pfn;
 	int err = 0;
 
-	/* The last page as well is one that exists. */
-	if (!nr_pages || end < start || !pfn_to_online_page(end - 1))
+	if (!nr_pages || !kho_range_online(start, nr_pages))
 		return kho_refuse(-EINVAL, "preserve", PFN_PHYS(start), 0,
 				  KHO_MEMDESC_SPLIT, "size out of range");
 

@@ -194,6 +194,27 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 	}
 }
 
+/**
+ * kho_preserved_has - was this preserved
+ * @phys: physical address of the memory
+ * @order: log2 of the number of pages
+ * @type: what it is
+ *
+ * Context: Boot, until kho_preserved_finish(). No struct page is touched.
+ * Return: whether the map has an entry for it.
+ */
+bool __init kho_preserved_has(phys_addr_t phys, unsigned int order,
+			      enum kho_memdesc type)
+{
+	const unsigned long key = kho_encode_key(phys, order, type);
+	struct kho_radix_leaf *leaf;
+
+	if (!kho_preserved.map)
+		return false;
+	leaf = kho_radix_find(kho_preserved.map, key);
+	return leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+}
+
 static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
 {
 	const unsigned long end = pfn + nr;
@@ -209,45 +230,142 @@ static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
 	}
 }
 
-/* Take the preservations out that lie in [@pfn, @end), and their pages. */
-static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
+/*
+ * Take the pages in [@pfn, @end) away from the keys of a map whose memory lies
+ * there, or in part. @orders are those which @type has in the map. The keys go with
+ * all their pages, unless they are @kept: memory that is not understood stays kept,
+ * but for those pages. Returns the number of keys.
+ */
+static unsigned long __init
+kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
+			  unsigned int type, unsigned long pfn,
+			  unsigned long end, bool kept)
 {
-	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++) {
-		u64 orders = kho_preserved.orders[type];
+	unsigned long nr_keys = 0;
 
-		for (; orders; orders &= orders - 1) {
-			const unsigned int order = __ffs64(orders);
-			const unsigned long last = (end - 1) >> order;
+	for (; orders; orders &= orders - 1) {
+		const unsigned int order = __ffs64(orders);
+		const unsigned long last = (end - 1) >> order;
 
-			/* Those that may lie in it, a leaf at a time. */
-			for (unsigned long i = pfn >> order, nr; i <= last; i += nr) {
-				unsigned long key, first, bit;
-				struct kho_radix_leaf *leaf;
+		/* Those that may lie in it, a leaf at a time. */
+		for (unsigned long i = pfn >> order, nr; i <= last; i += nr) {
+			unsigned long key, first, bit;
+			struct kho_radix_leaf *leaf;
 
-				key = kho_encode_key(PFN_PHYS(i << order), order,
-						     type);
-				first = key % KHO_LEAF_BITS;
-				bit = first;
-				nr = min(last - i + 1, KHO_LEAF_BITS - first);
-				leaf = kho_radix_find(kho_preserved.map, key);
-				if (!leaf)
-					continue;
-				for_each_set_bit_from(bit, leaf->bitmap, first + nr) {
+			key = kho_encode_key(PFN_PHYS(i << order), order, type);
+			first = key % KHO_LEAF_BITS;
+			bit = first;
+			nr = min(last - i + 1, KHO_LEAF_BITS - first);
+			leaf = kho_radix_find(map, key);
+			if (!leaf)
+				continue;
+			for_each_set_bit_from(bit, leaf->bitmap, first + nr) {
+				unsigned long start = (i + bit - first) << order;
+				unsigned long stop = start + (1UL << order);
+
+				if (kept) {
+					start = max(start, pfn);
+					stop = min(stop, end);
+				} else {
 					__clear_bit(bit, leaf->bitmap);
-					kho_preserved_unmark((i + bit - first) << order,
-							     1UL << order);
 				}
+				kho_preserved_unmark(start, stop - start);
+				nr_keys++;
 			}
 		}
 	}
+	return nr_keys;
+}
+
+/* Take out what lies in [@pfn, @end). Returns the number of preservations. */
+static unsigned long __init kho_preserved_drop(unsigned long pfn,
+					       unsigned long end)
+{
+	unsigned long nr = 0;
+
+	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++)
+		nr += kho_preserved_drop_orders(kho_preserved.map,
+						kho_preserved.orders[type],
+						type, pfn, end, false);
+	for (unsigned int type = 0; type < ARRAY_SIZE(kho_kept.orders); type++)
+		nr += kho_preserved_drop_orders(kho_kept.tree.root,
+						kho_kept.orders[type], type,
+						pfn, end, true);
+	return nr;
+}
+
+/* The order of the single pages that are preserved from @pfn on; -1 if none are. */
+static int __init kho_preserved_split_order(unsigned long pfn)
+{
+	/* "kho-v4" does not tell. */
+	static const enum kho_memdesc types[] __initconst = {
+		KHO_MEMDESC_SPLIT, KHO_MEMDESC_UNTYPED,
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(types); i++) {
+		u64 orders = kho_preserved.orders[types[i]];
+
+		for (; orders; orders &= orders - 1) {
+			const unsigned int order = __ffs64(orders);
+			struct kho_radix_leaf *leaf;
+			unsigned long key;
+
+			if (!IS_ALIGNED(pfn, 1UL << order))
+				continue;
+			key = kho_encode_key(PFN_PHYS(pfn), order, types[i]);
+			leaf = kho_radix_find(kho_preserved.map, key);
+			if (leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+				return order;
+		}
+	}
+	return -1;
+}
+
+/**
+ * kho_preserved_take - take memory out of what is preserved
+ * @start: physical address
+ * @size: size in bytes
+ *
+ * For memory that was preserved by kho_preserve_pages() and that its owner takes
+ * back as a whole, by reserving it in memblock, before the page allocator is up.
+ * All whole pages must have been preserved so. A part of a page at either end
+ * may belong to a neighbour that has been taken already.
+ *
+ * Context: Early boot, after kho_memory_init_early().
+ * Return: 0, or %-EINVAL if that is not what is preserved there. Then nothing has
+ *	changed.
+ */
+int __init kho_preserved_take(phys_addr_t start, phys_addr_t size)
+{
+	const unsigned long first = PHYS_PFN(start), end = PFN_UP(start + size);
+	const bool whole = PAGE_ALIGNED(start) && PAGE_ALIGNED(size);
+	unsigned long pfn;
+
+	if (!kho_preserved.map)
+		return -EINVAL;
+
+	for (pfn = first; pfn < end; ) {
+		int order = kho_preserved_split_order(pfn);
+
+		if (order >= 0 && 1UL << order <= end - pfn)
+			pfn += 1UL << order;
+		else if (order < 0 && !whole &&
+			 kho_preserved_next(pfn, pfn + 1) > pfn)
+			pfn++;
+		else
+			return -EINVAL;
+	}
+	kho_preserved_drop(first, end);
+	return 0;
 }
 
 /**
  * kho_preserved_settle - settle what is preserved
  * @fdt: physical address of the handover FDT
  *
- * Memory that this boot has reserved since kho_preserved_init() is not preserved
- * any more: reserve_mem takes its regions back in this way.
+ * Memory that this boot has reserved since kho_preserved_init() cannot be
+ * preserved any more: it has another owner. That is an error, see
+ * kho_preserved_take() for how memory is taken back.
  *
  * Context: Boot, directly before memblock hands memory to the page allocator.
  * Return: 0, or %-EINVAL if the map itself or the FDT is in reserved memory.
@@ -256,6 +374,7 @@ static void __init kho_preserved_drop(unsigned long pfn, unsigned long end)
 int __init kho_preserved_settle(phys_addr_t fdt)
 {
 	struct memblock_region *region;
+	unsigned long lost = 0;
 
 	for_each_reserved_mem_region(region) {
 		unsigned long pfn = memblock_region_reserved_base_pfn(region);
@@ -265,16 +384,20 @@ int __init kho_preserved_settle(phys_addr_t fdt)
 		if (pfn == end)
 			continue;
 
-		pr_info("preserved memory at %pa is reserved by this boot\n",
-			&(phys_addr_t){ PFN_PHYS(pfn) });
-		kho_preserved_drop(pfn, end);
+		pr_err_ratelimited("preserved memory at %pa is reserved by this boot\n",
+				   &(phys_addr_t){ PFN_PHYS(pfn) });
+		lost += kho_preserved_drop(pfn, end);
 		if (kho_preserved_next(pfn, end) < end ||
 		    kho_preserved_next(PHYS_PFN(fdt), PHYS_PFN(fdt) + 1) !=
 		    PHYS_PFN(fdt)) {
 			kho_preserved.map = NULL;
+			kho_kept_forget();
 			return -EINVAL;
 		}
 	}
+	if (lost)
+		pr_err("%lu preservations are lost to reservations of this boot\n",
+		       lost);
 	return 0;
 }
 

@@ -22,7 +22,11 @@
  * The lowest level of restoring. What was recorded when the memory was
  * preserved decides in which state it comes back; @desc must be of the same
  * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes a
- * folio or a block of pages, whichever @desc asks for.
+ * folio, or with order 0 a page, whichever @desc asks for.
+ *
+ * Of pages only compound pages and single ones can be restored like this. Blocks
+ * and ranges of pages do not know their size: see kho_pages_restore() and
+ * kho_pages_exact_restore().
  *
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
@@ -33,6 +37,7 @@
  */
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 {
+	union kho_page_info info;
 	struct page *page;
 	struct ptdesc *pt;
 
@@ -40,7 +45,18 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 	case MEMDESC_FOLIO:
 		return kho_restore(phys, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO);
 	case MEMDESC_PAGES:
-		return kho_restore(phys, KHO_PAGES_TYPES, KHO_MEMDESC_BLOCK);
+		page = kho_claim(phys, KHO_BLOCK_TYPES, &info);
+		if (IS_ERR(page))
+			return page;
+		/* Nobody could free it: the page does not tell its order. */
+		if (info.order && info.type != KHO_MEMDESC_COMPOUND) {
+			kho_unclaim(page);
+			return ERR_PTR(kho_refuse(-EINVAL, "restore", phys,
+						  info.order, info.type,
+						  "not by its memdesc type, without an order"));
+		}
+		kho_init_claimed(page, KHO_MEMDESC_BLOCK);
+		return page;
 	case MEMDESC_LARGE_KMALLOC:
 		return kho_restore(phys, BIT(KHO_MEMDESC_LARGE_KMALLOC),
 				   KHO_MEMDESC_LARGE_KMALLOC);

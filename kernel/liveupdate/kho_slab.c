@@ -32,16 +32,13 @@
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
+#include "../../mm/mm_init.h"
 #include "../../mm/slab.h"
 #include "kexec_handover_internal.h"
-
-/* In the class of a record, while this kernel reads it. */
-#define KHO_SLAB_CLAIMED	0x40	/* the pages are kho_claim()ed */
-#define KHO_SLAB_ADOPTED	0x80	/* the pages are a slab of a cache */
-#define KHO_SLAB_CLASS		0x3f
 
 /*
  * A pointer for each page that has one, by page frame number. Every object that
@@ -62,7 +59,14 @@ struct kho_slab_map {
 	struct kho_slab_node **top;	/* nodes of nodes; once made it stays */
 };
 
-/* What this kernel hands over. */
+/*
+ * What this kernel hands over. Allocations with the lock held are GFP_NOFS: a
+ * shrinker that may enter file systems can unpreserve what it frees, and must not
+ * meet the lock of an allocation that it runs for.
+ *
+ * The root stays once it was made. To remove the subtree with the last object
+ * would take the lock of the FDT, under which others allocate with GFP_KERNEL.
+ */
 static struct {
 	struct mutex lock;	/* protects everything here, and the chunks */
 	struct kho_slab_root *root;
@@ -86,9 +90,13 @@ struct kho_old_slab {
 	u32 size;			/* distance of the objects */
 	u64 inverse;			/* of it, times 1 << 32, rounded up */
 	atomic_t left;			/* objects still to be restored */
-	struct kmem_cache *cache;	/* whose slab it is */
+	bool claimed;			/* the pages are kho_claim()ed */
+	bool ready;			/* and kho_init_claimed() */
+	bool poisoned;			/* with a hardware error in one of them */
+	struct kmem_cache *cache;	/* whose slab it is, or NULL */
 	struct kmem_cache *want;	/* who asks for this one gets objects */
 
+	struct list_head adopted;	/* in kho_slab_in.adopted, if @cache */
 	struct rcu_head rcu;
 	struct kho_slab_record rec;	/* a copy */
 };
@@ -109,12 +117,14 @@ static struct {
 	bool known;			/* root is read */
 	struct kho_slab_root root;	/* with the chunks still to be read */
 	struct kho_slab_map slabs;	/* old slabs, by each of their pages */
+	struct list_head adopted;	/* old slabs that are slabs of caches */
 	struct xarray copies;		/* by physical address of the object */
 
 	spinlock_t lock;		/* protects: */
 	struct kho_old_slab *last;	/* has objects left, or kho_no_slab */
 } kho_slab_in = {
 	.mutex = __MUTEX_INITIALIZER(kho_slab_in.mutex),
+	.adopted = LIST_HEAD_INIT(kho_slab_in.adopted),
 	.copies = XARRAY_INIT(kho_slab_in.copies, 0),
 	.lock = __SPIN_LOCK_UNLOCKED(kho_slab_in.lock),
 	.last = &kho_no_slab,
@@ -316,16 +326,6 @@ static int kho_slab_new_root(void)
 	return 0;
 }
 
-static void kho_slab_put_root(void)
-{
-	if (!kho_slab_out.root || kho_slab_out.nr_chunks)
-		return;
-
-	kho_remove_subtree(kho_slab_out.root);
-	kho_unpreserve_free(kho_slab_out.root);
-	kho_slab_out.root = NULL;
-}
-
 static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
 {
 	struct kho_slab_chunk *chunk;
@@ -337,25 +337,20 @@ static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
 			return ERR_PTR(err);
 	}
 
-	err = -ENOMEM;
 	chunk = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!chunk)
-		goto put_root;
+		return ERR_PTR(-ENOMEM);
 
 	err = kho_preserve_page_desc(virt_to_page(chunk), 0,
 				     KHO_MEMDESC_METADATA);
-	if (err)
-		goto free_chunk;
+	if (err) {
+		free_page((unsigned long)chunk);
+		return ERR_PTR(err);
+	}
 
 	kho_slab_link_chunk(chunk, chain, false);
 	kho_slab_out.nr_chunks++;
 	return chunk;
-
-free_chunk:
-	free_page((unsigned long)chunk);
-put_root:
-	kho_slab_put_root();
-	return ERR_PTR(err);
 }
 
 static void *kho_slab_new_entry(unsigned int chain)
@@ -392,6 +387,11 @@ static void *kho_slab_new_entry(unsigned int chain)
 	return entry;
 }
 
+static void kho_slab_free_chunk_rcu(struct rcu_head *rcu)
+{
+	__free_page(container_of(rcu, struct page, rcu_head));
+}
+
 static void kho_slab_free_entry(void *entry, unsigned int chain)
 {
 	struct kho_slab_chunk *chunk = kho_slab_chunk_of(entry);
@@ -411,12 +411,12 @@ static void kho_slab_free_entry(void *entry, unsigned int chain)
 
 	kho_slab_unlink_chunk(chunk, chain);
 	kho_unpreserve_page_desc(virt_to_page(chunk), 0, KHO_MEMDESC_METADATA);
+	kho_slab_out.nr_chunks--;
 	/* kho_slab_check_free() may have an entry of it. */
 	if (IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG))
-		synchronize_rcu();
-	free_page((unsigned long)chunk);
-	kho_slab_out.nr_chunks--;
-	kho_slab_put_root();
+		call_rcu(&virt_to_page(chunk)->rcu_head, kho_slab_free_chunk_rcu);
+	else
+		free_page((unsigned long)chunk);
 }
 
 /* Preserving. */
@@ -437,13 +437,48 @@ static enum kho_slab_class kho_slab_class(const struct kmem_cache *s)
 	return KHO_SLAB_NORMAL;
 }
 
+/*
+ * Is the size of the cache's objects that of their user? Caches that cannot be
+ * merged have one user. The objects of others are as large as the largest of the
+ * users needs them.
+ */
+static bool kho_slab_exact(const struct kmem_cache *s)
+{
+	const slab_flags_t never_merge = SLAB_RED_ZONE | SLAB_POISON |
+		SLAB_STORE_USER | SLAB_NOLEAKTRACE | SLAB_NO_MERGE |
+		SLAB_OBJ_EXT_IN_OBJ;
+
+	return s->ctor || s->flags & never_merge;
+}
+
+/*
+ * Is the record that was found by the address of a slab the record of this slab?
+ * If preserved objects are freed the record stays, and another slab can be where
+ * theirs was. Its objects have other numbers: the bitmap may be too short for
+ * them. Size and number of the objects determine the order.
+ */
+static __always_inline bool
+kho_slab_record_matches(const struct kho_slab_record *rec,
+			const struct slab *slab, struct kmem_cache *s)
+{
+	return rec->size == s->size && rec->objects == slab->objects &&
+	       rec->left_pad == kho_slab_left_pad(s);
+}
+
+/* The record of @slab, NULL if there is none, or ERR_PTR(-EEXIST). */
 static struct kho_slab_record *kho_slab_find_record(const struct slab *slab)
 {
 	const phys_addr_t phys = virt_to_phys(slab_address(slab));
+	struct kho_slab_record *rec;
 
-	if (likely(kho_slab_out.last && kho_slab_out.last->phys == phys))
-		return kho_slab_out.last;
-	return kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
+	rec = kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
+	if (unlikely(rec && !kho_slab_record_matches(rec, slab,
+						     slab->slab_cache))) {
+		WARN_ONCE(1, "KHO: objects of the slab at %pa were freed, but not unpreserved\n",
+			  &phys);
+		return ERR_PTR(-EEXIST);
+	}
+	return rec;
 }
 
 static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
@@ -455,9 +490,12 @@ static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
 	struct kho_slab_record *rec;
 	int err;
 
-	if (chain >= KHO_SLAB_RECORDS || kho_slab_left_pad(s) > U16_MAX)
+	if (chain >= KHO_SLAB_RECORDS)
 		return ERR_PTR(kho_slab_refuse(-EOPNOTSUPP, "preserve", phys,
 					       "too many objects in the slab"));
+	if (kho_slab_left_pad(s) > U16_MAX)
+		return ERR_PTR(kho_slab_refuse(-EOPNOTSUPP, "preserve", phys,
+					       "its objects are aligned too far"));
 
 	rec = kho_slab_new_entry(chain);
 	if (IS_ERR(rec))
@@ -474,10 +512,13 @@ static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
 	rec->size = s->size;
 	rec->object_size = s->object_size;
 	rec->objects = slab->objects;
+	rec->align = __ffs(s->align);
+	rec->flags = kho_slab_exact(s) ? KHO_SLAB_EXACT : 0;
 	rec->left_pad = kho_slab_left_pad(s);
 	rec->order = slab_order(slab);
 	rec->class = kho_slab_class(s);
-	rec->phys = phys;
+	/* The next kernel looks at records with an address only. */
+	smp_store_release(&rec->phys, phys);
 	return rec;
 
 unpreserve:
@@ -498,7 +539,8 @@ static void kho_slab_free_record(struct kho_slab_record *rec)
 }
 
 /* The number of the object of @slab that begins at @addr, or -1. */
-static int kho_slab_index(const struct slab *slab, const void *addr)
+static __always_inline int
+kho_slab_index(const struct slab *slab, const void *addr)
 {
 	const struct kmem_cache *s = slab->slab_cache;
 	unsigned int off, idx;
@@ -523,27 +565,42 @@ static bool kho_slab_object_is_free(struct slab *slab, const void *obj)
 }
 
 static __always_inline int
-kho_slab_preserve_locked(struct slab *slab, unsigned int idx, const void *obj)
+kho_slab_preserve_nr(struct kho_slab_record *rec, const struct kmem_cache *s,
+		     unsigned int idx, const void *obj)
 {
-	struct kho_slab_record *rec;
-
-	rec = kho_slab_find_record(slab);
-	if (!rec) {
-		rec = kho_slab_new_record(slab);
-		if (IS_ERR(rec))
-			return PTR_ERR(rec);
-	}
-	kho_slab_out.last = rec;
-
 	if (unlikely(__test_and_set_bit(idx, (unsigned long *)rec->bitmap)))
 		return kho_slab_refuse_obj(-EEXIST, "preserve", obj,
 					   "already preserved");
-	rec->nr++;
+	/* A cache with larger objects has been merged with this one since. */
+	if (unlikely(rec->object_size < s->object_size))
+		rec->object_size = s->object_size;
 	return 0;
 }
 
-static __always_inline int kho_slab_preserve_object(struct slab *slab,
-						    const void *obj)
+/* The record for preserving object @obj of @slab. */
+static struct kho_slab_record *kho_slab_get_record(struct slab *slab,
+						   const void *obj)
+{
+	struct kho_slab_record *rec = kho_slab_find_record(slab);
+	unsigned int nofs;
+
+	if (!rec) {
+		nofs = memalloc_nofs_save();
+		rec = kho_slab_new_record(slab);
+		memalloc_nofs_restore(nofs);
+	} else if (IS_ERR(rec)) {
+		kho_slab_refuse_obj(PTR_ERR(rec), "preserve", obj,
+				    "preserved objects of another slab were there");
+	}
+	if (!IS_ERR(rec))
+		kho_slab_out.last = rec;
+	return rec;
+}
+
+/* @rec is that of the slab, if it is known. */
+static __always_inline int
+kho_slab_preserve_object(struct slab *slab, struct kho_slab_record *rec,
+			 const void *obj)
 {
 	int idx = kho_slab_index(slab, kasan_reset_tag(obj));
 
@@ -554,7 +611,12 @@ static __always_inline int kho_slab_preserve_object(struct slab *slab,
 		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
 					   "the object is free");
 
-	return kho_slab_preserve_locked(slab, idx, obj);
+	if (!rec) {
+		rec = kho_slab_get_record(slab, obj);
+		if (IS_ERR(rec))
+			return PTR_ERR(rec);
+	}
+	return kho_slab_preserve_nr(rec, slab->slab_cache, idx, obj);
 }
 
 /*
@@ -573,7 +635,8 @@ kho_slab_same(const struct kmem_cache *s, const void *obj)
 		return NULL;
 
 	slab = page_slab(phys_to_page(rec->phys));
-	if (!slab || (s ? slab->slab_cache != s : !!slab->slab_cache->ctor))
+	if (!slab || (s ? slab->slab_cache != s : !!slab->slab_cache->ctor) ||
+	    !kho_slab_record_matches(rec, slab, slab->slab_cache))
 		return NULL;
 	return slab;
 }
@@ -583,11 +646,12 @@ static bool kho_slab_unpreserve_locked(struct slab *slab, unsigned int idx)
 {
 	struct kho_slab_record *rec = kho_slab_find_record(slab);
 
-	if (!rec || !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
+	if (IS_ERR_OR_NULL(rec) ||
+	    !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
 		return false;
 
 	kho_slab_out.last = rec;
-	if (!--rec->nr)
+	if (bitmap_empty((unsigned long *)rec->bitmap, rec->objects))
 		kho_slab_free_record(rec);
 	return true;
 }
@@ -620,6 +684,7 @@ static void *kho_slab_alloc_unguarded(struct kmem_cache *s)
 static int kho_slab_preserve_guarded(struct kmem_cache *s, const void *obj)
 {
 	const phys_addr_t phys = virt_to_phys((void *)obj);
+	struct kho_slab_record *rec;
 	struct kho_slab_copy *copy;
 	int err, idx;
 	void *to;
@@ -643,8 +708,12 @@ static int kho_slab_preserve_guarded(struct kmem_cache *s, const void *obj)
 	if (err)
 		goto free_object;
 
+	rec = kho_slab_get_record(virt_to_slab(to), to);
+	err = PTR_ERR_OR_ZERO(rec);
+	if (err)
+		goto free_entry;
 	idx = kho_slab_index(virt_to_slab(to), kasan_reset_tag(to));
-	err = kho_slab_preserve_locked(virt_to_slab(to), idx, to);
+	err = kho_slab_preserve_nr(rec, s, idx, to);
 	if (err)
 		goto free_entry;
 
@@ -656,7 +725,8 @@ static int kho_slab_preserve_guarded(struct kmem_cache *s, const void *obj)
 	kmemleak_not_leak(to);
 	copy->to = virt_to_phys(to);
 	copy->size = kfence_ksize(obj);
-	copy->from = phys;
+	/* Whoever reads it looks at copies with an address only. */
+	smp_store_release(&copy->from, phys);
 	return 0;
 
 unpreserve:
@@ -760,7 +830,8 @@ static bool kho_slab_is_preserved(struct page *page, const void *addr)
 	rec = kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
 	idx = kho_slab_index(slab, addr);
 	/* Last, the address: the record may be one of another slab by now. */
-	return rec && idx >= 0 && idx < READ_ONCE(rec->objects) &&
+	return rec && idx >= 0 &&
+	       kho_slab_record_matches(rec, slab, slab->slab_cache) &&
 	       test_bit_acquire(idx, (unsigned long *)rec->bitmap) &&
 	       READ_ONCE(rec->phys) == phys;
 }
@@ -827,6 +898,7 @@ static int kho_slab_find(const struct kmem_cache *s, const void *obj,
 
 static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 {
+	unsigned int nofs;
 	struct slab *slab;
 	struct page *page;
 	const char *why;
@@ -839,7 +911,7 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 
 	slab = kho_slab_same(s, obj);
 	if (slab)
-		return kho_slab_preserve_object(slab, obj);
+		return kho_slab_preserve_object(slab, kho_slab_out.last, obj);
 
 	err = kho_slab_find(s, obj, &slab, &page, &why);
 	if (unlikely(err))
@@ -847,15 +919,17 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 	if (unlikely(kho_write_v4))
 		return kho_slab_refuse_obj(-EOPNOTSUPP, "preserve", obj,
 					   "not in this format");
-	if (!slab)
-		return kho_large_preserve(page);
-
-	if (unlikely(!s && slab->slab_cache->ctor))
+	if (slab && unlikely(!s && slab->slab_cache->ctor))
 		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
 					   "an object with a constructor");
-	if (is_kfence_address(obj))
-		return kho_slab_preserve_guarded(slab->slab_cache, obj);
-	return kho_slab_preserve_object(slab, obj);
+	if (unlikely(!slab || is_kfence_address(obj))) {
+		nofs = memalloc_nofs_save();
+		err = slab ? kho_slab_preserve_guarded(slab->slab_cache, obj) :
+			     kho_large_preserve(page);
+		memalloc_nofs_restore(nofs);
+		return err;
+	}
+	return kho_slab_preserve_object(slab, NULL, obj);
 }
 
 static void __kho_slab_unpreserve(const struct kmem_cache *s, const void *obj)
@@ -909,10 +983,17 @@ refuse:
  * Preserving one object of a slab keeps the memory of the whole slab from the
  * next kernel until that restores an object of it.
  *
- * Context: Process context, may sleep.
+ * An object that is freed without kho_slab_unpreserve() stays in the record of
+ * its slab. If its memory becomes another slab, then no object of that slab can
+ * be preserved. If the slab stays, then the object that is allocated there next
+ * counts as preserved.
+ *
+ * Context: Process context, may sleep. Allocates with %GFP_NOFS.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
  *	is not the start of an object, is known to be free, or comes from a cache
- *	with a constructor; %-EOPNOTSUPP if its cache is %SLAB_TYPESAFE_BY_RCU.
+ *	with a constructor; %-EOPNOTSUPP if its cache is %SLAB_TYPESAFE_BY_RCU;
+ *	%-EEXIST also if objects which lay there before were freed without
+ *	kho_slab_unpreserve().
  */
 int kho_slab_preserve(const void *obj)
 {
@@ -924,7 +1005,8 @@ EXPORT_SYMBOL_GPL(kho_slab_preserve);
  * kho_slab_unpreserve - undo kho_slab_preserve()
  * @obj: as it was preserved
  *
- * Context: Process context, may sleep, but does not allocate.
+ * Context: Process context, may sleep, but does not allocate. A shrinker may call
+ *	it if it is allowed to enter file systems (%__GFP_FS).
  */
 void kho_slab_unpreserve(const void *obj)
 {
@@ -937,7 +1019,15 @@ EXPORT_SYMBOL_GPL(kho_slab_unpreserve);
  * @cache: the cache
  * @obj: from kmem_cache_alloc(@cache), constructed if the cache does that
  *
- * The next kernel must have a cache of its own for such objects.
+ * The next kernel must have a cache of its own for such objects. As many bytes
+ * are handed over as kmem_cache_size(@cache) says, not those that ksize() may say
+ * beyond them.
+ *
+ * Caches are merged if their objects take the same room, and then one kernel
+ * cannot know how large the objects of each are. With %SLAB_NO_MERGE it can: then
+ * the sizes of the two kernels are compared to the byte. An object of a cache
+ * without it should say what it is, like a version, if what it consists of may be
+ * another in the next kernel.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
@@ -955,7 +1045,7 @@ EXPORT_SYMBOL_GPL(kho_kmem_cache_preserve);
  * @cache: as it was preserved
  * @obj: as it was preserved
  *
- * Context: Process context, may sleep, but does not allocate.
+ * Context: As kho_slab_unpreserve().
  */
 void kho_kmem_cache_unpreserve(struct kmem_cache *cache, const void *obj)
 {
@@ -984,17 +1074,21 @@ const char *kho_slab_bad_record(const struct kho_slab_record *rec,
 	    !pfn_to_online_page(PHYS_PFN(rec->phys)))
 		return "no address of a slab";
 	if (!rec->size || !rec->object_size ||
-	    (u64)rec->left_pad + rec->object_size > rec->size)
+	    (u64)rec->left_pad + rec->object_size > rec->size ||
+	    rec->align >= BITS_PER_TYPE(rec->size) ||
+	    !IS_ALIGNED(rec->size, BIT(rec->align)))
 		return "impossible layout";
 	objects = (PAGE_SIZE << rec->order) / rec->size;
 	if (!rec->objects || rec->objects != objects || rec->objects > bits)
 		return "wrong number of objects";
 	if (find_next_bit(bitmap, bits, rec->objects) < bits)
 		return "preserved objects beyond the slab";
-	if (!rec->nr || rec->nr != bitmap_weight(bitmap, rec->objects))
-		return "wrong number of preserved objects";
+	if (bitmap_empty(bitmap, rec->objects))
+		return "no preserved objects";
 	if (rec->class >= KHO_NR_SLAB_CLASSES)
 		return "unknown class";
+	if (rec->flags & ~KHO_SLAB_EXACT)
+		return "unknown flags";
 	return NULL;
 }
 
@@ -1010,7 +1104,9 @@ static void kho_slab_in_remember(struct kho_old_slab *old)
 		smp_store_release(&kho_slab_in.last, old);
 }
 
-/* Of a slab that nothing can be restored from, as many pages as are entered. */
+/*
+ * Remove a slab that has nothing left to restore; @nr_pages of it are in the map.
+ */
 static void kho_slab_in_forget(struct kho_old_slab *old, unsigned long nr_pages)
 {
 	lockdep_assert_held(&kho_slab_in.mutex);
@@ -1023,6 +1119,7 @@ static void kho_slab_in_forget(struct kho_old_slab *old, unsigned long nr_pages)
 	while (nr_pages--)
 		kho_slab_map_erase(&kho_slab_in.slabs,
 				   PHYS_PFN(old->rec.phys) + nr_pages);
+	list_del(&old->adopted);
 	kfree_rcu(old, rcu);
 }
 
@@ -1043,8 +1140,10 @@ static int kho_slab_in_enter(const struct kho_slab_record *rec)
 	old->bytes = rec->objects * rec->size;
 	old->size = rec->size;
 	old->inverse = DIV_ROUND_UP_ULL(1ULL << 32, rec->size);
-	atomic_set(&old->left, rec->nr);
+	atomic_set(&old->left, bitmap_weight((unsigned long *)old->rec.bitmap,
+					     rec->objects));
 	old->want = KHO_SLAB_NOBODY;
+	INIT_LIST_HEAD(&old->adopted);
 
 	for (unsigned long i = 0; i < 1UL << rec->order; i++) {
 		err = kho_slab_map_set(&kho_slab_in.slabs,
@@ -1055,6 +1154,18 @@ static int kho_slab_in_enter(const struct kho_slab_record *rec)
 		}
 	}
 	return 0;
+}
+
+/*
+ * Is the memory preserved as a slab? Struct pages are not initialised for this:
+ * that is done for the slabs of which objects are restored, when they are claimed.
+ */
+static int __ref kho_slab_check_stamp(const struct kho_slab_record *rec)
+{
+	if (deferred_pages_enabled())
+		return kho_preserved_has(rec->phys, rec->order,
+					 KHO_MEMDESC_SLAB) ? 0 : -ENOENT;
+	return kho_check_stamp(rec->phys, rec->order, KHO_MEMDESC_SLAB);
 }
 
 /* Enter the records of a chunk. -ENOMEM, and then none is, or 0. */
@@ -1068,21 +1179,23 @@ static int kho_slab_read_records(struct kho_slab_chunk *chunk,
 	int err;
 
 	for (i = 0; i < chunk->top; i++) {
+		cond_resched();
 		rec = kho_slab_entry(chunk, chain, i);
 		if (!rec->phys)
 			continue;
 
 		why = kho_slab_bad_record(rec, chain);
-		err = why ? -EINVAL : kho_check_stamp(rec->phys, rec->order,
-						      KHO_MEMDESC_SLAB);
+		err = why ? -EINVAL : kho_slab_check_stamp(rec);
 		if (!err)
 			err = kho_slab_in_enter(rec);
 		if (err == -ENOMEM)
 			goto erase;
 		if (err == -ENOENT)
 			why = "no slab that is preserved";
-		else if (err && !why)
+		else if (err == -EEXIST)
 			why = "a second record of the same memory";
+		else if (err && !why)
+			why = "no address of a slab";
 		if (why) {
 			kho_refuse(-EINVAL, "restore", rec->phys, rec->order,
 				   KHO_MEMDESC_SLAB, why);
@@ -1112,6 +1225,7 @@ static int kho_slab_read_copies(struct kho_slab_chunk *chunk)
 	int err;
 
 	for (i = 0; i < chunk->top; i++) {
+		cond_resched();
 		copy = kho_slab_entry(chunk, KHO_SLAB_COPIES, i);
 		if (!copy->from)
 			continue;
@@ -1282,7 +1396,7 @@ static struct kmem_cache *kho_kmalloc_cache(const struct kho_slab_record *rec)
 	if (rec->object_size > KMALLOC_MAX_CACHE_SIZE)
 		return NULL;
 
-	switch (rec->class & KHO_SLAB_CLASS) {
+	switch (rec->class) {
 	case KHO_SLAB_RECLAIM:
 		type = KMALLOC_RECLAIM;
 		break;
@@ -1310,7 +1424,7 @@ static void *kho_slab_alloc_copy(struct kmem_cache *cache,
 	if (cache)
 		return kmem_cache_alloc_noprof(cache, gfp);
 
-	switch (rec->class & KHO_SLAB_CLASS) {
+	switch (rec->class) {
 	case KHO_SLAB_RECLAIM:
 		gfp |= __GFP_RECLAIMABLE;
 		break;
@@ -1321,57 +1435,205 @@ static void *kho_slab_alloc_copy(struct kmem_cache *cache,
 	return kmalloc_noprof(rec->object_size, gfp);
 }
 
-/*
- * Could the objects be those of the cache? Object sizes differ a little where
- * one kernel has merged the cache with another, and the other has not.
- */
-static bool kho_slab_object_fits(const struct kmem_cache *cache,
-				 const struct kho_slab_record *rec)
+/* The room that an object takes in a slab without debugging. */
+static unsigned int kho_slab_span(unsigned int object_size, unsigned int align)
 {
-	unsigned int a = ALIGN(cache->object_size, cache->align);
-	unsigned int b = ALIGN(rec->object_size, cache->align);
-
-	return abs_diff(a, b) < sizeof(void *);
+	return ALIGN(ALIGN(object_size, sizeof(void *)), align);
 }
 
-/* Have the pages of @rec, and make them a slab of @cache if that can be. */
+/* Kernels with and without memory tagging align the objects to 16 or 8 bytes. */
+static bool kho_slab_same_room(unsigned int a, unsigned int b)
+{
+	return ALIGN(a, 16) == ALIGN(b, 16);
+}
+
+/**
+ * kho_slab_object_fits - could an object of the record be one of the cache?
+ * @cache: a cache of this kernel
+ * @rec: record of a slab of the previous kernel
+ *
+ * A cache that cannot be merged knows the size of its user's objects. Of one that
+ * can be merged, which never has debugging, the object size is the largest among
+ * the users: larger than that of each user, and growing with time. But all of the
+ * users' objects take the same room, in this kernel and in the other, whether
+ * they share slabs there or not.
+ *
+ * Return: false if it is known that they are different objects.
+ */
+bool kho_slab_object_fits(const struct kmem_cache *cache,
+			  const struct kho_slab_record *rec)
+{
+	const bool exact_then = rec->flags & KHO_SLAB_EXACT;
+	const bool exact_now = kho_slab_exact(cache);
+
+	if (exact_then && exact_now)
+		return rec->object_size == cache->object_size;
+	if (exact_then)
+		return rec->object_size <= cache->object_size &&
+		       kho_slab_same_room(cache->size,
+					  kho_slab_span(rec->object_size,
+							BIT(rec->align)));
+	if (exact_now)
+		return cache->object_size <= rec->object_size &&
+		       kho_slab_same_room(rec->size,
+					  kho_slab_span(cache->object_size,
+							cache->align));
+	if (cache->size == rec->size)
+		return true;
+	return rec->object_size <= cache->object_size &&
+	       kho_slab_same_room(cache->size, rec->size);
+}
+
+/* Claim the pages of the slab, if that was not done yet. */
+static int kho_slab_in_claim(struct kho_old_slab *old)
+{
+	const struct kho_slab_record *rec = &old->rec;
+	union kho_page_info info;
+	struct page *page;
+
+	if (old->claimed)
+		return 0;
+
+	page = kho_claim(rec->phys, BIT(KHO_MEMDESC_SLAB), &info);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	if (info.order != rec->order) {
+		kho_unclaim(page);
+		return kho_refuse(-EINVAL, "restore", rec->phys, info.order,
+				  KHO_MEMDESC_SLAB, "it has another order");
+	}
+	old->claimed = true;
+	return 0;
+}
+
+/* Let the pages be seen as a slab. */
+static struct page *kho_slab_in_ready(struct kho_old_slab *old)
+{
+	struct page *page = phys_to_page(old->rec.phys);
+
+	if (!old->ready)
+		kho_init_claimed(page, KHO_MEMDESC_SLAB);
+	old->ready = true;
+	return page;
+}
+
+/* Free the pages of a slab that no cache has, and no object is needed of. */
+static void kho_slab_in_release(struct kho_old_slab *old)
+{
+	if (unlikely(old->poisoned)) {
+		/* The page allocator must not have it. */
+		kho_refuse(-EHWPOISON, "free", old->rec.phys, old->rec.order,
+			   KHO_MEMDESC_SLAB, "memory with a hardware error");
+		return;
+	}
+	free_page_desc(kho_slab_in_ready(old));
+}
+
+/* A cache does not get memory with a hardware error to allocate from. */
+static bool kho_slab_in_poisoned(struct kho_old_slab *old)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	struct page *page = phys_to_page(old->rec.phys);
+
+	if (likely(!atomic_long_read(&num_poisoned_pages)))
+		return false;
+	for (unsigned long i = 0; !old->poisoned && i < 1UL << old->rec.order; i++)
+		old->poisoned = PageHWPoison(page + i);
+#endif
+	return old->poisoned;
+}
+
+/* Is the object in memory with a hardware error? */
+static bool kho_slab_object_poisoned(const void *obj, size_t size)
+{
+	struct page *last = virt_to_page(obj + size - 1);
+
+	for (struct page *page = virt_to_page(obj); page <= last; page++) {
+		if (PageHWPoison(page))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What the objects have beyond their old size was not theirs. It is 0, as it is
+ * in a copy.
+ */
+static void kho_slab_in_clear_rest(const struct kho_old_slab *old,
+				   const struct kmem_cache *cache)
+{
+	const unsigned int size = old->rec.object_size;
+	unsigned int i;
+
+	if (cache->object_size <= size || cache->ctor)
+		return;
+	for_each_set_bit(i, (unsigned long *)old->rec.bitmap, old->rec.objects)
+		memset(phys_to_virt(old->start + i * old->size) + size, 0,
+		       cache->object_size - size);
+}
+
+/* Have the pages of @old, and make them a slab of @cache if that can be. */
 static int kho_slab_in_adopt(struct kho_old_slab *old,
 			     struct kmem_cache *cache, bool in_place)
 {
-	struct kho_slab_record *rec = &old->rec;
-	union kho_page_info info;
-	struct page *page;
-	bool can;
+	const struct kho_slab_record *rec = &old->rec;
+	struct page *page = phys_to_page(rec->phys);
+	int err;
 
-	if (rec->class & KHO_SLAB_ADOPTED)
+	if (old->cache)
 		return 0;
 
-	can = cache && slab_can_adopt(cache, pfn_to_nid(PHYS_PFN(rec->phys)),
-				      rec->size, rec->object_size,
-				      rec->left_pad);
-	if (!can && in_place)
-		return 0;
+	err = kho_slab_in_claim(old);
+	if (err || !cache || kho_slab_in_poisoned(old) ||
+	    !slab_can_adopt(cache, page, rec->size, rec->object_size,
+			    rec->left_pad, in_place))
+		return err;
 
-	page = phys_to_page(rec->phys);
-	if (!(rec->class & KHO_SLAB_CLAIMED)) {
-		page = kho_claim(rec->phys, BIT(KHO_MEMDESC_SLAB), &info);
-		if (IS_ERR(page))
-			return PTR_ERR(page);
-		if (info.order != rec->order) {
-			kho_unclaim(page);
-			return kho_refuse(-EINVAL, "restore", rec->phys,
-					  info.order, KHO_MEMDESC_SLAB,
-					  "it has another order");
-		}
-		rec->class |= KHO_SLAB_CLAIMED;
-	}
-	if (can) {
-		kho_init_claimed(page, KHO_MEMDESC_SLAB);
-		slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
-		rec->class |= KHO_SLAB_ADOPTED;
-		old->cache = cache;
-	}
+	kho_slab_in_ready(old);
+	kho_slab_in_clear_rest(old, cache);
+	slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
+	old->cache = cache;
+	list_add(&old->adopted, &kho_slab_in.adopted);
 	return 0;
+}
+
+/**
+ * kho_slab_disown - take slabs with preserved objects from a cache
+ * @s: a cache that is about to be destroyed, of which nothing is in use any more
+ *
+ * The first object that is restored to a cache makes the cache adopt the slab,
+ * with all objects that are preserved in it. Those that are still to be restored
+ * are nobody's yet: the cache can go, and they wait until they are restored to
+ * another.
+ *
+ * Context: Process context, may sleep.
+ * Return: whether a slab must stay, because other objects of it are in use.
+ */
+bool kho_slab_disown(struct kmem_cache *s)
+{
+	struct kho_old_slab *old, *next;
+	bool busy = false;
+
+	/* Who restores objects of a cache does not destroy it meanwhile. */
+	if (list_empty(&kho_slab_in.adopted))
+		return false;
+
+	guard(mutex)(&kho_slab_in.mutex);
+
+	list_for_each_entry_safe(old, next, &kho_slab_in.adopted, adopted) {
+		struct page *page = phys_to_page(old->rec.phys);
+
+		if (old->cache != s || !atomic_read(&old->left))
+			continue;
+		if (!slab_disown(s, page_slab(page), atomic_read(&old->left))) {
+			busy = true;
+			continue;
+		}
+		WRITE_ONCE(old->want, KHO_SLAB_NOBODY);
+		old->cache = NULL;
+		list_del_init(&old->adopted);
+	}
+	return busy;
 }
 
 /* Restore object @idx of @rec to a new place. */
@@ -1379,11 +1641,18 @@ static void *kho_slab_in_copy(struct kho_old_slab *old, unsigned int idx,
 			      struct kmem_cache *want, void *obj)
 {
 	struct kho_slab_record *rec = &old->rec;
-	struct page *page = phys_to_page(rec->phys);
-	struct kmem_cache *cache = NULL;
+	struct kmem_cache *cache = old->cache;
 	size_t size = rec->object_size;
 	void *new;
 	int left;
+
+	/* What the record counts beyond that was of a cache that was merged. */
+	if (want)
+		size = min(size, want->object_size);
+	if (old->poisoned && kho_slab_object_poisoned(obj, size))
+		return ERR_PTR(kho_slab_refuse(-EHWPOISON, "restore",
+					       virt_to_phys(obj),
+					       "memory with a hardware error"));
 
 	new = kho_slab_alloc_copy(want, rec);
 	if (!new)
@@ -1395,24 +1664,23 @@ static void *kho_slab_in_copy(struct kho_old_slab *old, unsigned int idx,
 		return ERR_PTR(left);
 	}
 
-	if (rec->class & KHO_SLAB_ADOPTED) {
-		cache = old->cache;
-		obj = slab_adopt_object(cache, obj);
-		size = min(size, cache->object_size);
-	}
 	if (want && size < want->object_size && !want->ctor)
 		memset(new, 0, want->object_size);
-	memcpy(new, obj, want ? min(size, want->object_size) : size);
+	/*
+	 * All of the object is there, if it is longer than those of the cache
+	 * that has adopted the slab, too: slab_can_adopt() has seen to that.
+	 */
+	if (cache)
+		obj = slab_adopt_object(cache, obj);
+	memcpy(new, kasan_reset_tag(obj), size);
 	kmsan_unpoison_memory(new, size);
 	if (cache)
 		kmem_cache_free(cache, obj);
 
 	if (left)
 		return new;
-	if (!cache) {
-		kho_init_claimed(page, KHO_MEMDESC_SLAB);
-		free_page_desc(page);
-	}
+	if (!cache)
+		kho_slab_in_release(old);
 	kho_slab_in_done(old);
 	return new;
 }
@@ -1478,7 +1746,7 @@ static void *kho_slab_restore_locked(struct kmem_cache *want,
 	if (err)
 		return ERR_PTR(err);
 
-	if (rec->class & KHO_SLAB_ADOPTED && old->cache == cache) {
+	if (old->cache && old->cache == cache) {
 		/* Pairs with the acquire in __kho_slab_restore(). */
 		smp_store_release(&old->want, want);
 		kho_slab_in_remember(old);
@@ -1551,6 +1819,10 @@ static __always_inline void *__kho_slab_restore(struct kmem_cache *want,
 	unsigned int idx;
 	u64 off;
 
+	/* might_sleep() may cost something without it; this is short. */
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		might_sleep();
+
 	rcu_read_lock();
 	old = READ_ONCE(kho_slab_in.last);
 	off = phys - old->start;
@@ -1593,12 +1865,14 @@ slow:
  *
  * The memory is where it was, if the kmalloc() of this kernel has its objects of
  * that size at the same distance. Where it has not, because debugging is enabled
- * on one side only, say, it is a copy. Look at the returned address.
+ * on one side only, say, it is a copy. It is also a copy if it lies in a zone that
+ * kmalloc() would not have taken it from, or if a page of its slab has a hardware
+ * error. Look at the returned address.
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the memory, or ERR_PTR: %-EINVAL if @phys is not the start of an
  *	object, or something else is preserved there, %-ENOENT if nothing is or it
- *	was already restored, %-ENOMEM.
+ *	was already restored, %-EHWPOISON if it has a hardware error, %-ENOMEM.
  */
 void *kho_slab_restore_noprof(phys_addr_t phys)
 {
@@ -1610,7 +1884,8 @@ EXPORT_SYMBOL_GPL(kho_slab_restore_noprof);
  * kho_slab_restore_in_place - restore kmalloc memory where it was
  * @phys: physical address of the memory in the previous kernel
  *
- * As kho_slab_restore(), for memory that a device knows by its address.
+ * As kho_slab_restore(), for memory that a device knows by its address. It may
+ * then lie in %ZONE_MOVABLE, which cannot be taken offline while the slab is there.
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the memory, or ERR_PTR as kho_slab_restore(), or
@@ -1629,14 +1904,25 @@ EXPORT_SYMBOL_GPL(kho_slab_restore_in_place_noprof);
  * @phys: physical address of the object in the previous kernel
  *
  * Free it with kmem_cache_free(@cache). It is where it was, if objects of @cache
- * are laid out as they were in the previous kernel, otherwise a copy. Look at
- * the returned address. The constructor is not called for it.
+ * are laid out as they were in the previous kernel, and @cache would have taken
+ * memory of that zone, otherwise a copy. Look at the returned address. The
+ * constructor is not called for it.
+ *
+ * In both kernels the size of the objects must be the same. That is compared if the
+ * caches cannot be merged, see kho_kmem_cache_preserve(); for others, whether the
+ * objects take the same room. What an object has beyond its old size is 0, unless
+ * @cache has a constructor.
+ *
+ * All preserved objects of the slab count as allocated from @cache when it has
+ * adopted the slab. @cache can be destroyed before they are all restored: they can
+ * then be restored to another.
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the object, or ERR_PTR: %-EINVAL if @phys is not the start of an
- *	object, or the object has not the size of those of @cache, %-ENOENT if
- *	nothing is preserved there or it was already restored, %-ENOMEM, or
- *	%-EOPNOTSUPP if @cache is %SLAB_TYPESAFE_BY_RCU.
+ *	object, or the object cannot be one of @cache, %-ENOENT if nothing is
+ *	preserved there or it was already restored, %-EHWPOISON if it has a
+ *	hardware error, %-ENOMEM, or %-EOPNOTSUPP if @cache is
+ *	%SLAB_TYPESAFE_BY_RCU.
  */
 void *kho_kmem_cache_restore_noprof(struct kmem_cache *cache, phys_addr_t phys)
 {

@@ -65,17 +65,18 @@ static bool kho_vmalloc_next(struct kho_vmalloc_cursor *cur, phys_addr_t *phys,
 
 static struct kho_vmalloc_chunk *new_vmalloc_chunk(struct kho_vmalloc_chunk *cur)
 {
+	struct folio *folio = kho_alloc_folio(0);
 	struct kho_vmalloc_chunk *chunk;
 
-	chunk = (struct kho_vmalloc_chunk *)get_zeroed_page(GFP_KERNEL);
-	if (!chunk)
+	if (!folio)
 		return NULL;
 
-	if (kho_preserve_page_desc(virt_to_page(chunk), 0,
+	if (kho_preserve_page_desc(folio_page(folio, 0), 0,
 				   KHO_MEMDESC_METADATA)) {
-		free_page((unsigned long)chunk);
+		folio_put(folio);
 		return NULL;
 	}
+	chunk = folio_address(folio);
 	if (cur)
 		KHOSER_STORE_PTR(cur->hdr.next, chunk);
 	return chunk;

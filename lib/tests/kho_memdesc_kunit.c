@@ -9,6 +9,7 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/count_zeros.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
@@ -23,12 +24,14 @@
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
+#include "../../kernel/liveupdate/kexec_handover_internal.h"
+
 /* A physical address that no machine has memory at. */
 #define NO_MEMORY	BIT_ULL(51)
 
-/* A call that leaks a page per round is told from other users of memory. */
-#define LEAK_ROUNDS	1000
-#define LEAK_PAGES	(LEAK_ROUNDS / 2)
+/* A call that leaks a page in some rounds is told from other users of memory. */
+#define LEAK_ROUNDS	2000
+#define LEAK_PAGES	(LEAK_ROUNDS / 16)
 
 /* In a variable, or KUnit would print all that the macros expand to. */
 #define EXPECT_ERR_PTR(test, expected, ptr)				\
@@ -190,6 +193,63 @@ static void wire_key(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_radix_leaf));
 }
 
+/* Keys as they are written, not as the code would derive them. */
+static void wire_golden_keys(struct kunit *test)
+{
+	static const struct {
+		phys_addr_t phys;
+		unsigned int order;
+		enum kho_memdesc type;
+		u64 key;
+	} keys[] = {
+#if PAGE_SHIFT == 12
+		{ 0x0, 0, KHO_MEMDESC_UNTYPED, 0x0010000000000000 },
+		{ 0x1000, 0, KHO_MEMDESC_UNTYPED, 0x0010000000000001 },
+		{ 0x1000, 0, KHO_MEMDESC_FOLIO, 0x0030000000000001 },
+		{ 0x200000, 9, KHO_MEMDESC_FOLIO, 0x0020080000000001 },
+		{ 0x12340000, 4, KHO_MEMDESC_BLOCK, 0x0041000000001234 },
+		{ 0x7ffffffff000, 0, KHO_MEMDESC_SPLIT, 0x00700007ffffffff },
+		{ 0x40000000, 18, KHO_MEMDESC_SPLIT, 0x0060000400000001 },
+		{ 0x800000, 2, KHO_MEMDESC_COMPOUND, 0x0084000000000200 },
+		{ 0x10000, 4, KHO_MEMDESC_LARGE_KMALLOC, 0x00a1000000000001 },
+		{ 0x8000, 3, KHO_MEMDESC_SLAB, 0x00c2000000000001 },
+		{ 0x3000, 0, KHO_MEMDESC_PTDESC, 0x00f0000000000003 },
+		{ 0x3000, 0, KHO_MEMDESC_PTDESC_KERNEL, 0x0110000000000003 },
+		{ 0x3000, 0, KHO_MEMDESC_PTE, 0x0130000000000003 },
+		{ 0x3000, 0, KHO_MEMDESC_PMD, 0x0150000000000003 },
+		{ 0x2000, 1, KHO_MEMDESC_IOPTDESC, 0x0168000000000001 },
+		{ 0x3000, 0, KHO_MEMDESC_METADATA, 0x0190000000000003 },
+#elif PAGE_SHIFT == 14
+		{ 0x0, 0, KHO_MEMDESC_UNTYPED, 0x0004000000000000 },
+		{ 0x4000, 0, KHO_MEMDESC_FOLIO, 0x000c000000000001 },
+		{ 0x2000000, 11, KHO_MEMDESC_FOLIO, 0x0008008000000001 },
+		{ 0xc000, 0, KHO_MEMDESC_SPLIT, 0x001c000000000003 },
+		{ 0x8000, 1, KHO_MEMDESC_IOPTDESC, 0x005a000000000001 },
+		{ 0xc000, 0, KHO_MEMDESC_METADATA, 0x0064000000000003 },
+#elif PAGE_SHIFT == 16
+		{ 0x0, 0, KHO_MEMDESC_UNTYPED, 0x0001000000000000 },
+		{ 0x10000, 0, KHO_MEMDESC_FOLIO, 0x0003000000000001 },
+		{ 0x20000000, 13, KHO_MEMDESC_FOLIO, 0x0002000800000001 },
+		{ 0x30000, 0, KHO_MEMDESC_SPLIT, 0x0007000000000003 },
+		{ 0x20000, 1, KHO_MEMDESC_IOPTDESC, 0x0016800000000001 },
+		{ 0x30000, 0, KHO_MEMDESC_METADATA, 0x0019000000000003 },
+#endif
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
+		unsigned int order, type;
+
+		KUNIT_EXPECT_EQ_MSG(test, keys[i].key,
+				    kho_encode_key(keys[i].phys, keys[i].order,
+						   keys[i].type), "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, keys[i].phys,
+				    kho_decode_key(keys[i].key, &order, &type),
+				    "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, keys[i].order, order, "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, keys[i].type, type, "key %u", i);
+	}
+}
+
 static void wire_vmalloc(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 16, sizeof(struct kho_vmalloc));
@@ -206,7 +266,135 @@ static void wire_vmalloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PAGE_SIZE / 8 - 1, KHO_VMALLOC_SIZE);
 }
 
+/* Is that in the map, as written for the next kernel? */
+static bool in_map(struct page *page, unsigned int order, enum kho_memdesc type)
+{
+	unsigned long key = kho_encode_key(page_to_phys(page), order, type);
+	struct kho_radix_leaf *leaf;
+	bool found;
+
+	kho_map_lock();
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	found = leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	kho_map_unlock();
+	return found;
+}
+
+/* How many types and orders the page is in the map as. */
+static unsigned int times_in_map(struct page *page)
+{
+	unsigned int times = 0;
+
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
+		if (!IS_ALIGNED(page_to_pfn(page), 1UL << order))
+			break;
+		for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++)
+			times += in_map(page, order, type);
+	}
+	return times;
+}
+
 /* Preserving and unpreserving. */
+
+static void preserve_enters_map(struct kunit *test)
+{
+	struct page *split = virt_to_page(get_exact(test, 8 * PAGE_SIZE));
+	struct page *compound = get_block(test, __GFP_COMP, 3);
+	struct page *folio = folio_page(get_folio(test, 3), 0);
+	void *large = get_kmalloc(test, 2 * KMALLOC_MAX_CACHE_SIZE);
+	struct page *block = get_block(test, 0, 3);
+	struct {
+		struct page *page;
+		unsigned int order;
+		enum kho_memdesc type;
+	} memory[] = {
+		{ folio, 3, KHO_MEMDESC_FOLIO },
+		{ block, 3, KHO_MEMDESC_BLOCK },
+		{ block, 3, KHO_MEMDESC_METADATA },
+		{ compound, 3, KHO_MEMDESC_COMPOUND },
+		{ split, 3, KHO_MEMDESC_SPLIT },
+		{ split, 1, KHO_MEMDESC_SPLIT },
+		{ split, 0, KHO_MEMDESC_FOLIO },
+		{ split, 0, KHO_MEMDESC_BLOCK },
+		{ split, 0, KHO_MEMDESC_SPLIT },
+		{ virt_to_page(large), compound_order(virt_to_page(large)),
+		  KHO_MEMDESC_LARGE_KMALLOC },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(memory); i++) {
+		struct page *page = memory[i].page;
+		unsigned int order = memory[i].order;
+		enum kho_memdesc type = memory[i].type;
+
+		KUNIT_EXPECT_EQ_MSG(test, 0, times_in_map(page), "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, 0, kho_preserve_page_desc(page, order,
+								    type),
+				    "%u", i);
+		KUNIT_EXPECT_TRUE_MSG(test, in_map(page, order, type), "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, 1, times_in_map(page), "%u", i);
+		kho_unpreserve_page_desc(page, order, type);
+		KUNIT_EXPECT_EQ_MSG(test, 0, times_in_map(page), "%u", i);
+	}
+}
+
+/* A wrong order, size or type leaves what is preserved where it is. */
+static void unpreserve_wrong(struct kunit *test)
+{
+	void *virt = get_exact(test, 7 * PAGE_SIZE);
+	struct page *page = virt_to_page(virt);
+	struct folio *folio = get_folio(test, 2);
+	struct page *head = folio_page(folio, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	kho_unpreserve_page_desc(head, 1, KHO_MEMDESC_FOLIO);
+	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_COMPOUND);
+	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_SPLIT);
+	kho_unpreserve_pages(head, 4);
+	KUNIT_EXPECT_TRUE(test, in_map(head, 2, KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+	kho_folio_unpreserve(folio);
+	KUNIT_EXPECT_EQ(test, 0, times_in_map(head));
+
+	/* In one piece, and from another page on, in others. */
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
+	for (unsigned int i = 0; i < 7; i++)
+		KUNIT_EXPECT_EQ(test, 0, times_in_map(page + i));
+	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt + PAGE_SIZE,
+							  6 * PAGE_SIZE));
+	kho_pages_exact_unpreserve(virt + PAGE_SIZE, 6 * PAGE_SIZE);
+	for (unsigned int i = 0; i < 7; i++)
+		KUNIT_EXPECT_EQ(test, 0, times_in_map(page + i));
+}
+
+/* A subtree must have pages of its own: slab objects can be elsewhere later. */
+static void subtree_memory(struct kunit *test)
+{
+	void *mem = get_vmalloc(test, PAGE_SIZE);
+	struct page *page = get_block(test, 0, 0);
+	void *objs[64];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(objs); i++) {
+		/* Some of them are guarded by kfence, if the boot says so. */
+		objs[i] = kunit_kzalloc(test, 64, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, objs[i]);
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				kho_add_subtree("kho-memdesc-kunit", objs[i], 64));
+	}
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			kho_add_subtree("kho-memdesc-kunit", mem, PAGE_SIZE));
+	kho_remove_subtree(mem);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("kho-memdesc-kunit",
+						 page_address(page), 64));
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			kho_add_subtree("kho-memdesc-kunit",
+					page_address(page), 64));
+	kho_remove_subtree(page_address(page));
+	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("kho-memdesc-kunit",
+						 page_address(page), 64));
+	kho_remove_subtree(page_address(page));
+}
 
 static void preserve_folio(struct kunit *test)
 {
@@ -1026,9 +1214,12 @@ static void batch_with_errors(struct kunit *test)
 		struct folio **place = &folios[places[i]];
 		struct folio *folio = *place;
 
-		*place = page_folio(compound);
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_folios_preserve(folios, BATCH));
+		/* Otherwise it is as good as a folio. */
+		if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)) {
+			*place = page_folio(compound);
+			KUNIT_EXPECT_EQ(test, -EINVAL,
+					kho_folios_preserve(folios, BATCH));
+		}
 		*place = slab;
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				kho_folios_preserve(folios, BATCH));
@@ -1310,13 +1501,146 @@ static int kho_memdesc_init(struct kunit *test)
 {
 	if (!kho_is_enabled())
 		kunit_skip(test, "kexec handover is off, boot with kho=on");
+	if (kho_write_v4)
+		kunit_skip(test, "boot without kho_format=v4");
 	return 0;
 }
+
+/* What an older kernel can read: boot with kho_format=v4. */
+
+static void v4_folio(struct kunit *test)
+{
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
+		struct folio *folio = get_folio(test, order);
+		struct page *page = folio_page(folio, 0);
+
+		KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+		KUNIT_EXPECT_TRUE(test, in_map(page, order, KHO_MEMDESC_UNTYPED));
+		KUNIT_EXPECT_EQ(test, 1, times_in_map(page));
+		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+		kho_folio_unpreserve(folio);
+		KUNIT_EXPECT_EQ(test, 0, times_in_map(page));
+		kunit_release_action(test, free_folio, folio);
+	}
+}
+
+static void v4_pages(struct kunit *test)
+{
+	void *virt = get_exact(test, 7 * PAGE_SIZE);
+	struct page *page = get_block(test, 0, 0);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_TRUE(test, in_map(page, 0, KHO_MEMDESC_UNTYPED));
+	kho_pages_unpreserve(page, 0);
+
+	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+	for (unsigned long pfn = page_to_pfn(virt_to_page(virt)), nr = 7, order; nr;
+	     pfn += 1UL << order, nr -= 1UL << order) {
+		order = min(count_trailing_zeros(pfn), ilog2(nr));
+		KUNIT_EXPECT_TRUE(test, in_map(pfn_to_page(pfn), order,
+					       KHO_MEMDESC_UNTYPED));
+	}
+	kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
+	for (unsigned int i = 0; i < 7; i++)
+		KUNIT_EXPECT_EQ(test, 0, times_in_map(virt_to_page(virt) + i));
+}
+
+static void v4_vmalloc(struct kunit *test)
+{
+	void *mem = get_vmalloc(test, 5 * PAGE_SIZE);
+	struct kho_vmalloc ser = {};
+	u64 *chunk;
+
+	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, KHO_VMALLOC_ALLOC, ser.flags);
+	KUNIT_EXPECT_EQ(test, 5, ser.total_pages);
+	KUNIT_EXPECT_EQ(test, 0, ser.order);
+	chunk = phys_to_virt(ser.first.phys);
+	KUNIT_EXPECT_EQ(test, 0, chunk[0]);
+	for (unsigned int i = 0; i < 5; i++) {
+		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
+
+		KUNIT_EXPECT_EQ(test, page_to_phys(page), chunk[1 + i]);
+		KUNIT_EXPECT_TRUE(test, in_map(page, 0, KHO_MEMDESC_UNTYPED));
+	}
+	KUNIT_EXPECT_EQ(test, 0, chunk[6]);
+	kho_vmalloc_unpreserve(&ser);
+}
+
+static void v4_refused(struct kunit *test)
+{
+	struct page *compound = get_block(test, __GFP_COMP, 2);
+	struct page *block = get_block(test, 0, 2);
+	struct ptdesc *pt = pagetable_alloc(GFP_KERNEL, 0);
+	struct kho_vmalloc ser = {};
+	void *mem;
+
+	KUNIT_ASSERT_NOT_NULL(test, pt);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_ptdesc_preserve(pt));
+	pagetable_free(pt);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(compound, 2));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(block, 2));
+	mem = get_kmalloc(test, 64);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_slab_preserve(mem));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(mem, &ser));
+	mem = get_kmalloc(test, 2 * KMALLOC_MAX_CACHE_SIZE);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_slab_preserve(mem));
+}
+
+/* The keys are the same: the memory shows that it is not of that type. */
+static void v4_unpreserve_wrong(struct kunit *test)
+{
+	struct folio *folio = get_folio(test, 2);
+	struct page *page = folio_page(folio, 0);
+	struct page *split = virt_to_page(get_exact(test, 4 * PAGE_SIZE));
+
+	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_SPLIT);
+	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_BLOCK);
+	kho_unpreserve_pages(page, 4);
+	KUNIT_EXPECT_TRUE(test, in_map(page, 2, KHO_MEMDESC_UNTYPED));
+	kho_folio_unpreserve(folio);
+	KUNIT_EXPECT_EQ(test, 0, times_in_map(page));
+
+	KUNIT_ASSERT_EQ(test, 0, kho_preserve_page_desc(split, 2,
+							KHO_MEMDESC_SPLIT));
+	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_FOLIO);
+	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_BLOCK);
+	KUNIT_EXPECT_TRUE(test, in_map(split, 2, KHO_MEMDESC_UNTYPED));
+	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_SPLIT);
+	KUNIT_EXPECT_EQ(test, 0, times_in_map(split));
+}
+
+static int kho_memdesc_v4_init(struct kunit *test)
+{
+	if (!kho_is_enabled() || !kho_write_v4)
+		kunit_skip(test, "boot with kho=on kho_format=v4");
+	return 0;
+}
+
+static struct kunit_case kho_memdesc_v4_cases[] = {
+	KUNIT_CASE(v4_folio),
+	KUNIT_CASE(v4_pages),
+	KUNIT_CASE(v4_vmalloc),
+	KUNIT_CASE(v4_refused),
+	KUNIT_CASE(v4_unpreserve_wrong),
+	{}
+};
+
+static struct kunit_suite kho_memdesc_v4_suite = {
+	.name = "kho_memdesc_v4",
+	.init = kho_memdesc_v4_init,
+	.test_cases = kho_memdesc_v4_cases,
+};
 
 static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(wire_types),
 	KUNIT_CASE(wire_key),
+	KUNIT_CASE(wire_golden_keys),
 	KUNIT_CASE(wire_vmalloc),
+	KUNIT_CASE(preserve_enters_map),
+	KUNIT_CASE(unpreserve_wrong),
+	KUNIT_CASE(subtree_memory),
 	KUNIT_CASE(preserve_folio),
 	KUNIT_CASE(preserve_pages),
 	KUNIT_CASE(preserve_compound_pages),
@@ -1359,4 +1683,4 @@ static struct kunit_suite kho_memdesc_suite = {
 	.test_cases = kho_memdesc_cases,
 };
 
-kunit_test_suite(kho_memdesc_suite);
+kunit_test_suites(&kho_memdesc_suite, &kho_memdesc_v4_suite);

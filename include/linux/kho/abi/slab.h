@@ -79,24 +79,30 @@ enum kho_slab_class {
 	KHO_NR_SLAB_CLASSES,
 };
 
+/* Only one cache had objects in the slab. */
+#define KHO_SLAB_EXACT		0x01
+
 /**
  * struct kho_slab_record - a slab of which objects are preserved
  * @phys: physical address of the slab
  * @size: distance of one object to the next
- * @object_size: bytes of an object that belong to its user
+ * @object_size: bytes of an object that belong to its user; if caches were merged,
+ *	of those of the user with the largest objects
  * @objects: how many objects the slab has room for
- * @nr: how many of them are preserved
+ * @align: log2 of the alignment of objects that the cache was created with
+ * @flags: %KHO_SLAB_EXACT, or 0
  * @left_pad: distance of the first object from the start of the slab
  * @order: the slab is PAGE_SIZE << @order bytes
- * @class: &enum kho_slab_class; its upper bits are for the reading kernel
- * @bitmap: a bit for each object, set if it is preserved
+ * @class: &enum kho_slab_class
+ * @bitmap: a bit for each object, set if it is preserved; one is
  */
 struct kho_slab_record {
 	u64 phys;
 	u32 size;
 	u32 object_size;
 	u16 objects;
-	u16 nr;
+	u8 align;
+	u8 flags;
 	u16 left_pad;
 	u8 order;
 	u8 class;
