@@ -34,6 +34,9 @@ MODULE_PARM_DESC(movable, "there must have been copies of what lies in ZONE_MOVA
 static bool extra;
 module_param(extra, bool, 0);
 MODULE_PARM_DESC(extra, "have caches first that those of the test can be aliases of");
+static bool guard;
+module_param(guard, bool, 0);
+MODULE_PARM_DESC(guard, "preserve objects that kfence guards");
 static bool merged;
 module_param(merged, bool, 0);
 MODULE_PARM_DESC(merged, "caches must be merged");
@@ -52,6 +55,9 @@ static struct spec {
 	unsigned int count;
 	/* Created and used when half of the objects of the one before are preserved. */
 	bool with;
+	/* Not of a cache, but from kmalloc() with @gfp. */
+	bool kmalloc;
+	gfp_t gfp;
 	struct kmem_cache *cache;
 } specs[] = {
 	{ "kho-1444", 1444, 0, 24 },
@@ -65,6 +71,12 @@ static struct spec {
 	{ "kho-dma32", 600, SLAB_CACHE_DMA32, 24 },
 	{ "kho-destroyed", 328, SLAB_NO_MERGE, 60 },
 	{ "kho-many", 256, SLAB_NO_MERGE, 10000 },
+	{ "kmalloc-96", 96, .count = 24, .kmalloc = true },
+	{ "kmalloc-1024", 1024, .count = 24, .kmalloc = true },
+	{ "kmalloc-rcl-192", 192, .count = 24, .kmalloc = true,
+	  .gfp = __GFP_RECLAIMABLE },
+	{ "kmalloc-cg-512", 512, .count = 24, .kmalloc = true, .gfp = __GFP_ACCOUNT },
+	{ "dma-kmalloc-64", 64, .count = 24, .kmalloc = true, .gfp = __GFP_DMA },
 };
 
 #define SPEC_200	6
@@ -73,7 +85,8 @@ static struct spec {
 struct entry {
 	u64 phys;
 	u32 spec;
-	u32 seed;
+	u16 seed;
+	bool guarded;
 };
 
 struct manifest {
@@ -81,7 +94,7 @@ struct manifest {
 	struct entry entry[];
 };
 
-static unsigned int bad, copies, others;
+static unsigned int bad, copies, others, guarded;
 
 #define CHECK(cond, fmt, ...) do {						\
 		if (!(cond)) {							\
@@ -92,6 +105,8 @@ static unsigned int bad, copies, others;
 
 static struct kmem_cache *make(struct spec *s)
 {
+	if (s->kmalloc)
+		return NULL;
 	if (!s->cache)
 		s->cache = kmem_cache_create(s->name, s->size, 0, s->flags, NULL);
 	return s->cache;
@@ -117,6 +132,46 @@ static int wrong_at(const void *obj, u32 seed, unsigned int size)
 	return -1;
 }
 
+static void *call_restore(const struct spec *s, u64 phys, bool in_place)
+{
+	if (s->kmalloc)
+		return in_place ? kho_slab_restore_in_place(phys) :
+				  kho_slab_restore(phys);
+	return in_place ? kho_kmem_cache_restore_in_place(s->cache, phys) :
+			  kho_kmem_cache_restore(s->cache, phys);
+}
+
+/* The first of all: what is handed over is read, for which memory can be short. */
+static void *restore_nomem(const struct spec *s, u64 phys, bool in_place)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	static bool done;
+	unsigned int nth;
+	void *obj;
+
+	for (nth = 1; !done && nth < 100000; nth++) {
+		WRITE_ONCE(current->fail_nth, nth);
+		obj = call_restore(s, phys, in_place);
+		done = READ_ONCE(current->fail_nth);
+		WRITE_ONCE(current->fail_nth, 0);
+		if (obj != ERR_PTR(-ENOMEM)) {
+			pr_info("restored the first after %u failures\n", nth - 1);
+			done = true;
+			return obj;
+		}
+	}
+#endif
+	return call_restore(s, phys, in_place);
+}
+
+static void free_one(const struct spec *s, void *obj)
+{
+	if (s->kmalloc)
+		kfree(obj);
+	else
+		kmem_cache_free(s->cache, obj);
+}
+
 static void *restore_one(const struct entry *e)
 {
 	struct spec *s = &specs[e->spec];
@@ -125,12 +180,13 @@ static void *restore_one(const struct entry *e)
 
 	/* Some must be where they were; others may be. */
 	if (e->seed % 4 == 0)
-		obj = kho_kmem_cache_restore_in_place(s->cache, e->phys);
-	if (obj != ERR_PTR(-EOPNOTSUPP) && !IS_ERR(obj))
+		obj = restore_nomem(s, e->phys, true);
+	if (!IS_ERR(obj))
 		CHECK(virt_to_phys(obj) == e->phys, "%s: not in place", s->name);
 	if (obj == ERR_PTR(-EOPNOTSUPP)) {
-		CHECK(!in_place || e->seed % 4, "%s: cannot be in place", s->name);
-		obj = kho_kmem_cache_restore(s->cache, e->phys);
+		CHECK(!in_place || e->guarded || e->seed % 4,
+		      "%s: cannot be in place", s->name);
+		obj = restore_nomem(s, e->phys, false);
 	}
 	CHECK(!IS_ERR(obj), "%s: object of seed %u: %pe", s->name, e->seed, obj);
 	if (IS_ERR(obj))
@@ -138,8 +194,10 @@ static void *restore_one(const struct entry *e)
 
 	if (virt_to_phys(obj) != e->phys) {
 		copies++;
-		CHECK(!in_place, "%s: a copy", s->name);
+		CHECK(!in_place || e->guarded, "%s: a copy", s->name);
 	}
+	if (s->gfp & __GFP_DMA && IS_ENABLED(CONFIG_ZONE_DMA))
+		CHECK(!page_zonenum(virt_to_page(obj)), "%s: not of zone DMA", s->name);
 	at = wrong_at(obj, e->seed, s->size);
 	CHECK(at < 0, "%s: object of seed %u at byte %d: %#x", s->name, e->seed, at,
 	      ((u8 *)obj)[max(at, 0)]);
@@ -219,10 +277,12 @@ static int restore(void)
 	hotplug();
 	for (unsigned int i = 0; i < m->count; i++) {
 		if (objs[i])
-			kmem_cache_free(specs[m->entry[i].spec].cache, objs[i]);
+			free_one(&specs[m->entry[i].spec], objs[i]);
 	}
 	hotplug();
 	for (unsigned int i = 0; i < ARRAY_SIZE(specs); i++) {
+		if (specs[i].kmalloc)
+			continue;
 		kmem_cache_shrink(specs[i].cache);
 		kmem_cache_destroy(specs[i].cache);
 		specs[i].cache = NULL;
@@ -238,19 +298,34 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 {
 	struct spec *s = &specs[spec];
 	struct entry *e = &m->entry[m->count];
+	const unsigned long end = jiffies + 20 * HZ;
+	/* One of these kinds has to be guarded, if any. */
+	const bool want = guard && s->kmalloc && !guarded;
 	void *obj;
 
-	do {
-		obj = kmem_cache_alloc_node(s->cache, GFP_KERNEL,
-					    m->count % nr_online_nodes);
+	while (true) {
+		int nid = m->count % nr_online_nodes;
+
+		if (s->kmalloc)
+			obj = kmalloc_node(s->size, GFP_KERNEL | s->gfp,
+					   want || s->gfp ? NUMA_NO_NODE : nid);
+		else
+			obj = kmem_cache_alloc_node(s->cache, GFP_KERNEL, nid);
 		if (!obj)
 			return -ENOMEM;
-	} while (is_kfence_address(obj));
+		if (want == is_kfence_address(obj) || time_after(jiffies, end))
+			break;
+		free_one(s, obj);
+		cond_resched();
+	}
+	e->guarded = is_kfence_address(obj);
+	guarded += e->guarded;
 	e->phys = virt_to_phys(obj);
 	e->spec = spec;
 	e->seed = m->count++;
 	fill(obj, e->seed, s->size);
-	return kho_kmem_cache_preserve(s->cache, obj);
+	return s->kmalloc ? kho_slab_preserve(obj) :
+			    kho_kmem_cache_preserve(s->cache, obj);
 }
 
 static int preserve(void)
@@ -275,7 +350,7 @@ static int preserve(void)
 
 		if (s->with)
 			continue;
-		if (!make(s))
+		if (!make(s) && !s->kmalloc)
 			return -ENOMEM;
 		for (; n < s->count / 2 && !err; n++)
 			err = preserve_one(m, i);
@@ -290,12 +365,13 @@ static int preserve(void)
 			err = preserve_one(m, i);
 	}
 	CHECK(!merged || others, "no caches were merged");
+	CHECK(!guard || guarded, "none is guarded by kfence");
 	if (!err)
 		err = kho_folio_preserve(folio);
 	if (!err)
 		err = kho_add_subtree(SUBTREE, m, size);
-	pr_info("preserved %u objects, %u pairs of caches are merged: %d\n",
-		m->count, others, err);
+	pr_info("preserved %u objects, %u guarded, %u pairs of caches are merged: %d\n",
+		m->count, guarded, others, err);
 	return err ?: bad ? -EIO : 0;
 }
 
