@@ -258,7 +258,8 @@ struct entry {
 	u32 size;
 	u32 object_size;
 	u16 objects;
-	u16 nr;
+	u8 align;
+	u8 flags;
 	u16 left_pad;
 	u8 order;
 	u8 class;
@@ -311,14 +312,18 @@ static int bad_record(const char *kind)
 		new->objects = 64;
 		new->size = (PAGE_SIZE << MAX_PAGE_ORDER) / 64;
 		new->left_pad = 0;
-		new->nr = 1;
+		new->align = 0;
 		new->bitmap = 1;
 	} else if (!strcmp(kind, "slab-layout")) {
 		new->object_size = new->size + 1;
 	} else if (!strcmp(kind, "slab-objects")) {
 		new->objects++;
-	} else if (!strcmp(kind, "slab-count")) {
-		new->nr++;
+	} else if (!strcmp(kind, "slab-none")) {
+		new->bitmap = 0;
+	} else if (!strcmp(kind, "slab-align")) {
+		new->align = 31;
+	} else if (!strcmp(kind, "slab-flags")) {
+		new->flags |= 0x80;
 	} else if (!strcmp(kind, "slab-class")) {
 		new->class = KHO_NR_SLAB_CLASSES;
 	} else if (strcmp(kind, "slab-twice")) {
@@ -326,6 +331,59 @@ static int bad_record(const char *kind)
 	}
 	chunk->top++;
 	expect("slab", new->phys);
+	return 0;
+}
+
+/* What comes behind the last page of a chain. Nothing else is lost with it. */
+static int bad_chunk(const char *kind)
+{
+	void *data = fdt_value(KHO_SLAB_SUBTREE, KHO_SUB_TREE_PROP_NAME);
+	struct kho_slab_chunk *chunk;
+	struct kho_slab_root *slabs;
+	struct kho_slab_copy *copy;
+	unsigned int chain = 0;
+	phys_addr_t phys;
+	u64 *link;
+
+	if (!data)
+		return -ENOENT;
+	slabs = phys_to_virt(get_unaligned((u64 *)data));
+	if (!strcmp(kind, "chunk-copy-twice"))
+		chain = KHO_SLAB_COPIES;
+	link = &slabs->chain[chain];
+	while (*link)
+		link = &((struct kho_slab_chunk *)phys_to_virt(*link))->next;
+
+	if (!strcmp(kind, "chunk-beyond")) {
+		phys = NO_MEMORY;
+	} else if (!strcmp(kind, "chunk-unaligned")) {
+		phys = slabs->chain[0] + 8;
+	} else if (!strcmp(kind, "chunk-cycle")) {
+		phys = slabs->chain[0];
+	} else {
+		phys = new_pages(0);
+		if (!phys)
+			return -ENOMEM;
+		if (add_key(phys, 0, !strcmp(kind, "chunk-type") ?
+			    KHO_MEMDESC_FOLIO : KHO_MEMDESC_METADATA))
+			return -ENOMEM;
+	}
+	chunk = phys_to_virt(phys);
+	if (!strcmp(kind, "chunk-top")) {
+		chunk->top = U16_MAX;
+	} else if (!strcmp(kind, "chunk-copy-twice")) {
+		copy = (void *)chunk->data;
+		copy[0].from = copy[1].from = new_pages(0);
+		copy[0].to = copy[1].to = copy[0].from;
+		copy[0].size = copy[1].size = 8;
+		chunk->top = 2;
+		chunk->used = 2;
+		*link = phys;
+		expect("slab", copy[0].from);
+		return 0;
+	}
+	*link = phys;
+	expect("metadata", phys);
 	return 0;
 }
 
@@ -479,6 +537,8 @@ static int do_damage(const char *kind)
 
 	if (!strncmp(kind, "slab-", 5))
 		return bad_record(kind);
+	if (!strncmp(kind, "chunk-", 6))
+		return bad_chunk(kind);
 
 	/* Who releases a region here must not find it taken back. */
 	if (!strcmp(kind, "region-released")) {
