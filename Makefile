@@ -2,10 +2,10 @@
 # Entry points; each one is the script of its name. "make help" lists them.
 
 SHELL := /bin/bash
-vars := KDIR ARCH ACCEL JOBS V O FORCE SET FROM VERSION
+vars := KDIR ARCH ACCEL JOBS V O FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run test bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run test configs bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
@@ -13,6 +13,7 @@ help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  test       everything that must hold; ends with "N passed, N failed"'
+	echo '  configs    the kernels of configs/matrix: built, and booted with a handover'
 	echo '  bench      instruction counts, stock and patched'
 	echo '  size       text and hot functions of a kernel that does not use the series'
 	echo '  tree       the patched source as a git tree; prints its folder'
@@ -32,6 +33,8 @@ help:
 	echo '  JOBS=n               parallel jobs, default: the number of CPUs'
 	echo '  V=0|1                V=1: progress also where stderr is no terminal'
 	echo '  O=folder             where everything is built, default build'
+	echo '  DAY=n                test: the rows of configs/matrix of that day'
+	echo '  KEEP=1               configs: keep what was built'
 	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
 	echo '  SET=name             series: only this set, a folder of patches/'
 	echo '  FROM="Name <addr>"   series: who mails it, and becomes the author'
@@ -46,7 +49,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run test bench size tree refresh series check bisect fetch:
+run test configs bench size tree refresh series check bisect fetch:
 	exec scripts/$@
 
 stock:

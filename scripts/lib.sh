@@ -45,6 +45,12 @@ case $JOBS in
 '' | *[!0-9]* | 0*) die "JOBS=$JOBS: give a number of parallel jobs, 1 or more" ;;
 esac
 
+# Which rows of configs/matrix "make test" takes.
+DAY=${DAY:-$(($(date +%s) / 86400))}
+case $DAY in
+*[!0-9]* | 0?*) die "DAY=$DAY: give the number of a day" ;;
+esac
+
 O=${O:-$top/build}
 case $O in
 *[[:space:]:]*) die "O=$O: kbuild takes no path with a blank or a colon" ;;
@@ -157,20 +163,65 @@ set_header() {	# SET HEADER
 kmake() {
 	local src=$1 dir=$2
 	shift 2
-	make -C "$src" O="$dir" ARCH="$ARCH" CROSS_COMPILE="$cross" LOCALVERSION= "$@"
+	make -C "$src" O="$dir" ARCH="$ARCH" CROSS_COMPILE="$cross" ${llvm:+"LLVM=$llvm"} LOCALVERSION= "$@"
 }
 
-# guest_for NAME: what a guest with that kernel needs: sets memory (MiB), timeout
-# (s) and args. The early memory of a KASAN kernel comes from scratch as well. It
-# takes any address for a wild one while it reads the CPU's features again and
-# an interrupt comes: no5lvl.
+# matrix_row NAME: is there such a row in configs/matrix? Sets row_arch,
+# row_compiler, row_done, row_memory, row_minutes, row_fragments, row_options and
+# row_words.
+# shellcheck disable=SC2034
+matrix_row() {
+	local name rest word
+	while read -r name row_arch row_compiler row_done row_memory row_minutes rest; do
+		[ "$name" = "$1" ] || continue
+		row_fragments=() row_options=() row_words=()
+		case $rest in *" -- "*) read -ra row_words <<<"${rest#* -- }" ;; esac
+		for word in ${rest%% -- *}; do
+			case $word in
+			*=*)	row_options+=("CONFIG_$word") ;;
+			*)	row_fragments+=("$word") ;;
+			esac
+		done
+		return 0
+	done < <(grep -v '^#' "$top/configs/matrix")
+	return 1
+}
+
+# What the names of LLVM's tools end with ("-" and a version, or nothing: then "1"),
+# as make wants it for LLVM=: the newest that the kernel accepts. Fails without one.
+llvm_suffix() {
+	local suffix
+	for suffix in 1 $(compgen -c clang- | sed -n 's/^clang\(-[0-9]*\)$/\1/p' | sort -t - -k 2 -rnu); do
+		llvm_fits "${suffix#1}" || continue
+		echo "$suffix"
+		return 0
+	done
+	return 1
+}
+llvm_fits() {
+	local version
+	version=$("clang$1" -dumpversion 2>/dev/null) && [ "${version%%.*}" -ge "$llvm_min" ] &&
+		command -v "ld.lld$1" >/dev/null && command -v "llvm-ar$1" >/dev/null
+}
+# As scripts/min-tool-version.sh of the kernel has it (17.0.1).
+llvm_min=17
+
+# guest_for NAME: what a guest with that kernel, which is built, needs: sets memory
+# (MiB), timeout (s) and args. The early memory of a KASAN kernel comes from scratch as
+# well. It takes any address for a wild one while it reads the CPU's features again
+# and an interrupt comes: no5lvl.
 # shellcheck disable=SC2034
 guest_for() {
 	local scratch=64M,64M,64M
 	memory=2048 timeout=150 args=()
-	case $1 in
-	debug)	memory=3072 timeout=1200 scratch=128M,640M,128M args=(no5lvl) ;;
-	esac
+	if matrix_row "$1"; then
+		[ "$row_arch" = "$ARCH" ] || die "$1 is a kernel for ARCH=$row_arch"
+		memory=$row_memory args=("${row_words[@]+"${row_words[@]}"}")
+	fi
+	if grep -qs '^CONFIG_K[AM]SAN=y' "$O/kernel/$ARCH-$1/.config"; then
+		timeout=1200 scratch=128M,640M,128M args+=(no5lvl)
+		[ "$memory" -ge 3072 ] || memory=3072
+	fi
 	# The watchdogs must not bark because a host is slow.
 	args+=(kho=on liveupdate=on "kho_scratch=$scratch" watchdog_thresh=60
 		rcupdate.rcu_cpu_stall_timeout=100)
