@@ -57,6 +57,10 @@ void pagetable_free_kernel(struct ptdesc *pt)
 }
 #endif
 
+static bool expect;
+module_param(expect, bool, 0);
+MODULE_PARM_DESC(expect, "the previous kernel has preserved folios");
+
 static struct page *one_page;
 static struct kmem_cache *cache;
 static void *many[OPS];
@@ -449,11 +453,15 @@ static int restore(void)
 	phys_addr_t phys;
 	char suffix[8];
 
-	if (kho_retrieve_subtree(SUBTREE, &phys, NULL))
-		return 0;
+	/* A boot without a handover would have the best figures of all. */
+	if (kho_retrieve_subtree(SUBTREE, &phys, NULL)) {
+		if (expect)
+			pr_err("failed: nothing was handed over\n");
+		return expect ? -ENOENT : 0;
+	}
 	folio = kho_restore_folio(phys);
 	if (!folio)
-		return 0;	/* loaded before */
+		return -EIO;
 	m = folio_address(folio);
 	folios = vmalloc_array(m->count, sizeof(*folios));
 	ops = m->order ? 32 : 64;

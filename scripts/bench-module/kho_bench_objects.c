@@ -30,6 +30,10 @@ static char *what = "";
 module_param(what, charp, 0);
 MODULE_PARM_DESC(what, "what to preserve: dense, one_in_4, mixed, iommu or ptdesc");
 
+static char *expect = "";
+module_param(expect, charp, 0);
+MODULE_PARM_DESC(expect, "what the previous kernel has preserved");
+
 /*
  * What the next kernel gets to know. Of slab objects the first @firsts are the
  * first ones of their slabs.
@@ -260,9 +264,14 @@ static int restore(void)
 	u64 nothing, ns;
 	void **p;
 
-	if (kho_retrieve_subtree(SUBTREE, &phys, NULL))
-		return 0;
+	if (kho_retrieve_subtree(SUBTREE, &phys, NULL)) {
+		if (*expect)
+			pr_err("failed: %s were not handed over\n", expect);
+		return *expect ? -ENOENT : 0;
+	}
 	m = phys_to_virt(phys);
+	if (strcmp(m->what, expect) || !m->count)
+		return -EINVAL;
 	p = vmalloc_array(m->count, sizeof(*p));
 	nothing = TIME(m->count, p[i] = (void *)READ_ONCE(m->phys[i]));
 

@@ -20,6 +20,9 @@
 #define SUBTREE "kho-scale"
 #define BATCH 512
 
+static bool first;
+module_param(first, bool, 0);
+MODULE_PARM_DESC(first, "this is the first kernel: nothing was handed over");
 static unsigned int count;
 module_param(count, uint, 0);
 MODULE_PARM_DESC(count, "how many to preserve; 0: nothing but the list of them");
@@ -219,8 +222,12 @@ static int restore(void)
 	phys_addr_t phys;
 	u64 start;
 
-	if (kho_retrieve_subtree(SUBTREE, &phys, NULL))
-		return 0;
+	/* A handover that did not take place loses no memory, either. */
+	if (kho_retrieve_subtree(SUBTREE, &phys, NULL)) {
+		if (!first)
+			pr_err("nothing was handed over\n");
+		return first ? 0 : -ENOENT;
+	}
 	folio = kho_folio_restore(phys);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
