@@ -17,6 +17,9 @@
  *	what "preserve" does
  * free
  *	unpreserve and free everything that is held
+ * metadata NUMBER
+ *	allocate, preserve and free that many pages of metadata, which must not
+ *	fail wherever the page allocator has memory
  * poison
  *	let a page of some preserved objects, and a page that is not preserved,
  *	have a hardware error: they must not come back as good memory
@@ -86,14 +89,19 @@ MODULE_PARM_DESC(slabs, "Objects of slabs only, so many of them from kmalloc()")
 
 #ifndef MODULE
 /*
- * test_kho_memdesc_reserve=ADDRESS: take a page at a fixed address, as boot code
- * does that knows nothing of KHO, after the map of what is preserved was checked.
+ * A page that boot code takes at a fixed address, and knows nothing of KHO. The
+ * command line is parsed after the map of what is preserved was checked.
  */
-static int __init kmt_reserve(char *p)
+static int __ref kmt_reserve(const char *val, const struct kernel_param *kp)
 {
-	return !memblock_reserve(memparse(p, &p), PAGE_SIZE);
+	if (slab_is_available())
+		return -EBUSY;
+	return memblock_reserve(memparse(val, NULL), PAGE_SIZE);
 }
-__setup("test_kho_memdesc_reserve=", kmt_reserve);
+
+static const struct kernel_param_ops kmt_reserve_ops = { .set = kmt_reserve };
+module_param_cb(reserve, &kmt_reserve_ops, NULL, 0);
+MODULE_PARM_DESC(reserve, "Physical address of a page to reserve early in the boot");
 #endif
 
 #define KMT_SUBTREE		"kho-memdesc-test"
@@ -2248,6 +2256,43 @@ static int kmt_cmd_free(void)
 	return 0;
 }
 
+/* Metadata goes where the next kernel finds it; other memory may be elsewhere. */
+static int kmt_cmd_metadata(u64 number)
+{
+	struct kmt_object obj = { .type = KMT_OLD_ALLOC, .size = PAGE_SIZE };
+	unsigned int refused = 0, nr = 0;
+	struct page *page;
+	void **pages;
+
+	pages = kvcalloc(number, 2 * sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+
+	for (; nr < number; nr++) {
+		void *mem = kho_alloc_preserve(PAGE_SIZE);
+
+		if (!kmt_expect(&obj, "metadata", "error", 0, PTR_ERR_OR_ZERO(mem)))
+			break;
+		pages[2 * nr] = mem;
+		page = alloc_page(GFP_KERNEL);
+		if (!page)
+			continue;
+		pages[2 * nr + 1] = page_address(page);
+		if (!kho_pages_preserve(page, 0))
+			kho_pages_unpreserve(page, 0);
+		else
+			refused++;
+		cond_resched();
+	}
+	while (nr--) {
+		kho_unpreserve_free(pages[2 * nr]);
+		free_page((unsigned long)pages[2 * nr + 1]);
+	}
+	kvfree(pages);
+	pr_info("metadata: %u of %llu other pages were refused\n", refused, number);
+	return 0;
+}
+
 #ifdef CONFIG_MEMORY_FAILURE
 /* Which preserved objects have a page with an error, and which page. */
 static struct page *kmt_poison_page(const struct kmt_entry *entry)
@@ -2344,6 +2389,8 @@ static int kmt_run(char *line)
 		err = kmt_cmd_free();
 	else if (!strcmp(cmd, "poison"))
 		err = kmt_cmd_poison();
+	else if (!strcmp(cmd, "metadata"))
+		err = kmt_cmd_metadata(seed);
 	else
 		return -EINVAL;
 

@@ -138,6 +138,7 @@ memdesc_stack(enum memdesc_type type, unsigned int order)
 		return raw_cpu_ptr(&memdesc_cache.stack[CACHED_IOPTDESC][order]);
 	default:
 		BUILD_BUG();
+		return NULL;
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
+#include <linux/kho/abi/iommu_pt.h>
 #include <linux/kho_memdesc.h>
 #include <linux/memblock.h>
 #include <linux/memdesc.h>
@@ -478,6 +479,66 @@ static void iommu_pages_preserve(struct kunit *test)
 	iommu_put_pages_list(&list);
 }
 
+/* Nothing was handed over to this kernel: it can only be seen what is refused. */
+static void iommu_pages_claim(struct kunit *test)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	struct counters before;
+	phys_addr_t phys[2];
+	void *virt;
+
+	if (!kho_is_enabled())
+		kunit_skip(test, "needs kho=on");
+
+	virt = get_pages(test, PAGE_SIZE);
+	before = get_counters();
+	phys[0] = virt_to_phys(virt);
+	phys[1] = phys[0];
+	KUNIT_EXPECT_EQ(test, iommu_claim_pages(phys[0], PAGE_SIZE, &list),
+			-ENOENT);
+	KUNIT_EXPECT_EQ(test, iommu_claim_pages(phys[0] + 8, PAGE_SIZE, &list),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_claim_pages(BIT_ULL(50), PAGE_SIZE, &list),
+			-ENOENT);
+	KUNIT_EXPECT_EQ(test, iommu_restore_pages_list(phys, 2, &list),
+			-ENOENT);
+	KUNIT_EXPECT_TRUE(test, iommu_pages_list_empty(&list));
+	iommu_commit_pages(&list);
+	iommu_abort_pages(&list);
+	expect_counters(test, before, 0);
+	iommu_free_pages(virt);
+}
+
+/* What travels with a page table, pinned: another kernel reads it. */
+static void iommu_pages_wire(struct kunit *test)
+{
+	const struct pt_iommu_ser ser = {
+		.features = PT_IOMMU_SER_FORCE_COHERENCE,
+		.max_vasz_lg2 = 57,
+		.max_oasz_lg2 = 52,
+	};
+	u64 hash;
+
+	KUNIT_EXPECT_EQ(test, PT_IOMMU_SER_VERSION, 1);
+	KUNIT_EXPECT_EQ(test, sizeof(struct pt_iommu_ser), 32);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, top_phys), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, nr_tables), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, features), 12);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, version), 16);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, format), 18);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, top_level), 20);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, max_vasz_lg2), 21);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, max_oasz_lg2), 22);
+	KUNIT_EXPECT_EQ(test, offsetof(struct pt_iommu_ser, hash), 24);
+	KUNIT_EXPECT_EQ(test, PT_IOMMU_SER_KNOWN_FEATURES, 0x7f);
+
+	KUNIT_EXPECT_EQ(test, pt_iommu_ser_first_hash(&ser), 0x932b9829c9c79f7dULL);
+	hash = pt_iommu_ser_hash(0, 0x1000, 3, 0);
+	KUNIT_EXPECT_EQ(test, hash, 0x4142ULL);
+	hash = pt_iommu_ser_hash(hash, 0x123456789000ULL, 2, 511);
+	KUNIT_EXPECT_EQ(test, hash, 0x4a0cULL);
+}
+
 static struct kunit_case iommu_pages_cases[] = {
 	KUNIT_CASE(iommu_pages_alloc),
 	KUNIT_CASE(iommu_pages_no_leak),
@@ -490,6 +551,8 @@ static struct kunit_case iommu_pages_cases[] = {
 	KUNIT_CASE(iommu_pages_memory_failure),
 	KUNIT_CASE(iommu_pages_refcount),
 	KUNIT_CASE(iommu_pages_preserve),
+	KUNIT_CASE(iommu_pages_claim),
+	KUNIT_CASE(iommu_pages_wire),
 	{}
 };
 

@@ -98,9 +98,6 @@ int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
 void kho_unpreserve_page_descs(struct page **pages, unsigned long nr, int order,
 			       enum kho_memdesc type);
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
-int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
-		       enum kho_memdesc type);
-void kho_unhold_page_desc(phys_addr_t phys);
 
 int kho_folio_preserve(struct folio *folio);
 void kho_folio_unpreserve(struct folio *folio);
@@ -142,8 +139,10 @@ void kho_ioptdesc_unpreserve(struct ioptdesc *iopt);
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys);
 int kho_ioptdesc_preserve_list(struct list_head *list);
 void kho_ioptdesc_unpreserve_list(struct list_head *list);
-int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys, unsigned int nr,
-				     struct list_head *list);
+int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
+			      struct list_head *list);
+unsigned long kho_ioptdesc_commit_noprof(struct list_head *list);
+void kho_ioptdesc_abort(struct list_head *list);
 
 #else /* CONFIG_KEXEC_HANDOVER */
 
@@ -172,14 +171,6 @@ static inline struct page *kho_restore_page_desc_noprof(phys_addr_t phys,
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
-
-static inline int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
-				     enum kho_memdesc type)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline void kho_unhold_page_desc(phys_addr_t phys) { }
 
 static inline int kho_folio_preserve(struct folio *folio)
 {
@@ -317,12 +308,18 @@ static inline int kho_ioptdesc_preserve_list(struct list_head *list)
 
 static inline void kho_ioptdesc_unpreserve_list(struct list_head *list) { }
 
-static inline int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys,
-						   unsigned int nr,
-						   struct list_head *list)
+static inline int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
+					    struct list_head *list)
 {
 	return -EOPNOTSUPP;
 }
+
+static inline unsigned long kho_ioptdesc_commit_noprof(struct list_head *list)
+{
+	return 0;
+}
+
+static inline void kho_ioptdesc_abort(struct list_head *list) { }
 
 #endif /* CONFIG_KEXEC_HANDOVER */
 
@@ -351,7 +348,9 @@ static inline int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys,
 	alloc_hooks(kho_ptdesc_restore_noprof(__VA_ARGS__))
 #define kho_ioptdesc_restore(...) \
 	alloc_hooks(kho_ioptdesc_restore_noprof(__VA_ARGS__))
-#define kho_ioptdesc_restore_list(...) \
-	alloc_hooks(kho_ioptdesc_restore_list_noprof(__VA_ARGS__))
+#define kho_ioptdesc_claim(...) \
+	alloc_hooks(kho_ioptdesc_claim_noprof(__VA_ARGS__))
+#define kho_ioptdesc_commit(...) \
+	alloc_hooks(kho_ioptdesc_commit_noprof(__VA_ARGS__))
 
 #endif /* _LINUX_KHO_MEMDESC_H */

@@ -13,6 +13,7 @@
 #include <linux/kho_memdesc.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 
 #include "../../mm/memdesc.h"
 #include "kexec_handover_internal.h"
@@ -73,10 +74,12 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 				     KHO_MEMDESC_IOPTDESC);
 		if (err)
 			return err;
+		cond_resched();
 	}
 
 	kho_map_lock();
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
+		cond_resched();
 		err = kho_map_add(page_to_pfn(iopt->page), iopt->order,
 				  KHO_MEMDESC_IOPTDESC);
 		if (err)
@@ -84,8 +87,10 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 	}
 	if (err) {
 		list_for_each_entry_continue_reverse(iopt, list,
-						     iopt_freelist_elm)
+						     iopt_freelist_elm) {
+			cond_resched();
 			ioptdesc_map_del(iopt);
+		}
 	}
 	kho_map_unlock();
 	return err;
@@ -106,32 +111,47 @@ void kho_ioptdesc_unpreserve_list(struct list_head *list)
 		return;
 
 	kho_map_lock();
-	list_for_each_entry(iopt, list, iopt_freelist_elm)
+	list_for_each_entry(iopt, list, iopt_freelist_elm) {
+		cond_resched();
 		ioptdesc_map_del(iopt);
+	}
 	kho_map_unlock();
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve_list);
 
-/* Claim the memory at @phys, for a new descriptor that is not yet attached. */
-static struct ioptdesc *ioptdesc_claim(phys_addr_t phys)
+/*
+ * Claim the memory at @phys, for a new descriptor that is not yet attached.
+ * It must have the order @order, unless that is KHO_ORDER_OF_PAGE.
+ */
+static struct ioptdesc *ioptdesc_claim(phys_addr_t phys, int order)
 {
 	union kho_page_info info;
 	struct ioptdesc *iopt;
 	struct page *page;
+	int err;
 
 	page = kho_claim(phys, BIT(KHO_MEMDESC_IOPTDESC), &info);
 	if (IS_ERR(page))
 		return ERR_CAST(page);
 
+	if (order != KHO_ORDER_OF_PAGE && order != info.order) {
+		err = kho_refuse(-EINVAL, "restore", phys, info.order,
+				 KHO_MEMDESC_IOPTDESC, "it has another order");
+		goto unclaim;
+	}
+
+	err = -ENOMEM;
 	iopt = memdesc_alloc_own_noprof(GFP_KERNEL, page_to_nid(page),
 					MEMDESC_IOPTDESC);
-	if (!iopt) {
-		kho_unclaim(page);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (!iopt)
+		goto unclaim;
 	iopt->page = page;
 	iopt->order = info.order;
 	return iopt;
+
+unclaim:
+	kho_unclaim(page);
+	return ERR_PTR(err);
 }
 
 static void ioptdesc_init_claimed(struct ioptdesc *iopt)
@@ -154,7 +174,7 @@ static void ioptdesc_init_claimed(struct ioptdesc *iopt)
  */
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
 {
-	struct ioptdesc *iopt = ioptdesc_claim(phys);
+	struct ioptdesc *iopt = ioptdesc_claim(phys, KHO_ORDER_OF_PAGE);
 
 	if (!IS_ERR(iopt))
 		ioptdesc_init_claimed(iopt);
@@ -163,43 +183,79 @@ struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
 EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_noprof);
 
 /**
- * kho_ioptdesc_restore_list - restore a number of IOMMU page tables
- * @phys: physical addresses of the tables
- * @nr: how many
- * @list: empty; their descriptors are added to it by iopt_freelist_elm, in the
- *	order of @phys
+ * kho_ioptdesc_claim - take an IOMMU page table without restoring it yet
+ * @phys: physical address of the table
+ * @order: the order that the table must have been preserved with, or
+ *	%KHO_ORDER_OF_PAGE for any
+ * @list: the new descriptor is added to its end, by iopt_freelist_elm
  *
- * Each as by kho_ioptdesc_restore(). All or nothing: after an error they can
- * be restored still.
+ * For tables that are worth something only as a whole, and of which one says
+ * where the others are: claim one, read it, claim what it points at. A table
+ * that is reached twice cannot be claimed twice, so the damage is found before
+ * anything was restored. The memory can be read, and nobody else can restore
+ * it. The descriptor has its page and its order, but is not attached:
+ * page_ioptdesc() does not find it.
+ *
+ * kho_ioptdesc_commit() or kho_ioptdesc_abort() must follow. An error leaves
+ * @list as it was.
  *
  * Context: Process context, may sleep; any time after the page allocator is up.
- * Return: 0, or an error like kho_ioptdesc_restore().
+ * Return: 0; %-EINVAL if what is preserved there is no IOMMU page table or has
+ *	another order; %-ENOENT if nothing is, or it is restored or claimed
+ *	already; or %-ENOMEM.
  */
-int kho_ioptdesc_restore_list_noprof(const phys_addr_t *phys, unsigned int nr,
-				     struct list_head *list)
+int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
+			      struct list_head *list)
+{
+	struct ioptdesc *iopt = ioptdesc_claim(phys, order);
+
+	if (IS_ERR(iopt))
+		return PTR_ERR(iopt);
+	list_add_tail(&iopt->iopt_freelist_elm, list);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kho_ioptdesc_claim_noprof);
+
+/**
+ * kho_ioptdesc_commit - restore the IOMMU page tables that were claimed
+ * @list: from kho_ioptdesc_claim(); left as it is
+ *
+ * Each as by kho_ioptdesc_restore(). Cannot fail.
+ *
+ * Context: Process context, may sleep.
+ * Return: the number of page tables.
+ */
+unsigned long kho_ioptdesc_commit_noprof(struct list_head *list)
+{
+	struct ioptdesc *iopt;
+	unsigned long nr = 0;
+
+	list_for_each_entry(iopt, list, iopt_freelist_elm) {
+		ioptdesc_init_claimed(iopt);
+		nr++;
+		cond_resched();
+	}
+	return nr;
+}
+EXPORT_SYMBOL_GPL(kho_ioptdesc_commit_noprof);
+
+/**
+ * kho_ioptdesc_abort - undo kho_ioptdesc_claim()
+ * @list: from kho_ioptdesc_claim(); empty afterwards
+ *
+ * The page tables can be restored, by anybody.
+ *
+ * Context: Process context, may sleep.
+ */
+void kho_ioptdesc_abort(struct list_head *list)
 {
 	struct ioptdesc *iopt, *tmp;
-	int err;
 
-	for (unsigned int i = 0; i < nr; i++) {
-		iopt = ioptdesc_claim(phys[i]);
-		if (IS_ERR(iopt)) {
-			err = PTR_ERR(iopt);
-			goto unclaim;
-		}
-		list_add_tail(&iopt->iopt_freelist_elm, list);
-	}
-
-	list_for_each_entry(iopt, list, iopt_freelist_elm)
-		ioptdesc_init_claimed(iopt);
-	return 0;
-
-unclaim:
 	list_for_each_entry_safe(iopt, tmp, list, iopt_freelist_elm) {
 		kho_unclaim(iopt->page);
 		memdesc_free_own(iopt, MEMDESC_IOPTDESC);
+		cond_resched();
 	}
 	INIT_LIST_HEAD(list);
-	return err;
 }
-EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_list_noprof);
+EXPORT_SYMBOL_GPL(kho_ioptdesc_abort);

@@ -23,6 +23,7 @@
 #include <linux/mm.h>
 #include <linux/percpu-rwsem.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -64,6 +65,17 @@ static DEFINE_MUTEX(kho_nodes_lock);
 
 static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 			     void *data);
+/*
+ * With GFP_NOFS: what is allocated for must not wait for a shrinker that
+ * unpreserves memory, because that takes kho_map_sem, too.
+ */
+DEFINE_LOCK_GUARD_0(kho_nodes, ({
+			mutex_lock(&kho_nodes_lock);
+			_T->nofs = memalloc_nofs_save();
+		    }), ({
+			memalloc_nofs_restore(_T->nofs);
+			mutex_unlock(&kho_nodes_lock);
+		    }), unsigned int nofs)
 
 int kho_busy_init(void)
 {
@@ -541,7 +553,7 @@ static noinline struct kho_window *kho_new_window(unsigned long pfn)
 	if (i >= kho_nr_windows)
 		return ERR_PTR(-EOPNOTSUPP);
 
-	guard(mutex)(&kho_nodes_lock);
+	guard(kho_nodes)();
 	if (kho_windows[i])
 		return kho_windows[i];
 
@@ -588,7 +600,7 @@ static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
 
 static noinline struct kho_radix_leaf *kho_new_leaf(unsigned long key)
 {
-	guard(mutex)(&kho_nodes_lock);
+	guard(kho_nodes)();
 	return kho_radix_leaf(&kho_out.radix_tree, key, true);
 }
 
@@ -1649,51 +1661,4 @@ int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
 	for (unsigned long i = 0; i < nr; i++)
 		__kho_init_claimed(pages[i], untyped_as);
 	return 0;
-}
-
-/**
- * kho_hold_page_desc - keep preserved memory to oneself before restoring it
- * @phys: physical address of the memory, as it was preserved
- * @order: the order that it must have been preserved with
- * @type: the type that it must have been preserved as
- *
- * For memory that is only worth anything as a whole, and of which each part
- * says where the others are, like a tree of tables: hold one part, read it, go
- * on with what it points at. Whoever finds a part held, or finds none, knows
- * that the whole is damaged, and has restored nothing yet. Memory that is held
- * can be read, and nobody else can restore it.
- *
- * Context: Process context, any time after the page allocator is up.
- * Return: 0; %-EINVAL if what is preserved there has another type or order;
- *	%-ENOENT if nothing is, or it is restored or held already; early in the
- *	boot %-ENOMEM.
- */
-int kho_hold_page_desc(phys_addr_t phys, unsigned int order,
-		       enum kho_memdesc type)
-{
-	union kho_page_info info;
-	struct page *page;
-
-	page = kho_claim(phys, BIT(type), &info);
-	if (IS_ERR(page))
-		return PTR_ERR(page);
-	if (info.order == order)
-		return 0;
-
-	kho_unclaim(page);
-	return kho_refuse(-EINVAL, "restore", phys, order, type,
-			  "it has another order");
-}
-
-/**
- * kho_unhold_page_desc - undo kho_hold_page_desc()
- * @phys: as it was held
- *
- * The memory can be restored, by anybody.
- *
- * Context: Any.
- */
-void kho_unhold_page_desc(phys_addr_t phys)
-{
-	kho_unclaim(phys_to_page(phys));
 }

@@ -71,7 +71,7 @@ static struct {
 	struct mutex lock;	/* protects everything here, and the chunks */
 	struct kho_slab_root *root;
 	unsigned int nr_chunks;
-	struct list_head chunks[KHO_SLAB_CHAINS];	/* full ones last */
+	struct list_head room[KHO_SLAB_CHAINS];	/* chunks which are not full */
 	struct kho_slab_map slabs;	/* records, by the first page */
 	struct xarray copies;		/* by physical address of the object */
 	struct xarray large;		/* only if frees are checked */
@@ -273,36 +273,38 @@ static struct kho_slab_chunk *kho_slab_chunk_of(void *entry)
 
 /* Chunks, and the list of them that the next kernel sees. */
 
-/* The link to the chunk which comes behind @pos in its list. */
-static u64 *kho_slab_link(struct list_head *pos, unsigned int chain)
-{
-	struct kho_slab_chunk *chunk;
+/*
+ * The other CPUs are stopped for a kexec at any instruction. Each store leaves
+ * chains that the next kernel can read, in which nothing is missing but what is
+ * being preserved or unpreserved: a chunk never leaves its chain to change its
+ * place. The chunk before it is in the private field of its page.
+ */
 
-	if (pos == &kho_slab_out.chunks[chain])
-		return &kho_slab_out.root->chain[chain];
-	chunk = page_address(list_entry(pos, struct page, lru));
-	return &chunk->next;
-}
-
-static void kho_slab_link_chunk(struct kho_slab_chunk *chunk, unsigned int chain,
-				bool tail)
+static void kho_slab_link_chunk(struct kho_slab_chunk *chunk, unsigned int chain)
 {
-	struct list_head *head = &kho_slab_out.chunks[chain];
-	struct list_head *prev = tail ? head->prev : head;
-	u64 *link = kho_slab_link(prev, chain);
+	u64 *link = &kho_slab_out.root->chain[chain];
 
 	chunk->next = *link;
-	*link = virt_to_phys(chunk);
-	list_add(&virt_to_page(chunk)->lru, prev);
+	set_page_private(virt_to_page(chunk), 0);
+	if (chunk->next)
+		set_page_private(phys_to_page(chunk->next), (unsigned long)chunk);
+	/* The next kernel finds it complete. */
+	smp_store_release(link, virt_to_phys(chunk));
+	list_add(&virt_to_page(chunk)->lru, &kho_slab_out.room[chain]);
 }
 
 static void kho_slab_unlink_chunk(struct kho_slab_chunk *chunk,
 				  unsigned int chain)
 {
-	struct list_head *list = &virt_to_page(chunk)->lru;
+	struct page *page = virt_to_page(chunk);
+	struct kho_slab_chunk *prev = (void *)page_private(page);
 
-	*kho_slab_link(list->prev, chain) = chunk->next;
-	list_del(list);
+	WRITE_ONCE(*(prev ? &prev->next : &kho_slab_out.root->chain[chain]),
+		   chunk->next);
+	if (chunk->next)
+		set_page_private(phys_to_page(chunk->next), (unsigned long)prev);
+	set_page_private(page, 0);
+	list_del(&page->lru);
 }
 
 static int kho_slab_new_root(void)
@@ -321,7 +323,7 @@ static int kho_slab_new_root(void)
 	}
 
 	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++)
-		INIT_LIST_HEAD(&kho_slab_out.chunks[i]);
+		INIT_LIST_HEAD(&kho_slab_out.room[i]);
 	kho_slab_out.root = root;
 	return 0;
 }
@@ -348,23 +350,23 @@ static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
 		return ERR_PTR(err);
 	}
 
-	kho_slab_link_chunk(chunk, chain, false);
+	kho_slab_link_chunk(chunk, chain);
 	kho_slab_out.nr_chunks++;
 	return chunk;
 }
 
 static void *kho_slab_new_entry(unsigned int chain)
 {
-	struct kho_slab_chunk *chunk = NULL;
+	struct kho_slab_chunk *chunk;
 	struct page *page = NULL;
 	u64 *entry;
 
 	if (kho_slab_out.root)
-		page = list_first_entry_or_null(&kho_slab_out.chunks[chain],
+		page = list_first_entry_or_null(&kho_slab_out.room[chain],
 						struct page, lru);
-	if (page)
+	if (page) {
 		chunk = page_address(page);
-	if (!chunk || chunk->used == kho_slab_max_entries(chain)) {
+	} else {
 		chunk = kho_slab_new_chunk(chain);
 		if (IS_ERR(chunk))
 			return chunk;
@@ -380,10 +382,8 @@ static void *kho_slab_new_entry(unsigned int chain)
 	}
 
 	chunk->used++;
-	if (chunk->used == kho_slab_max_entries(chain)) {
-		kho_slab_unlink_chunk(chunk, chain);
-		kho_slab_link_chunk(chunk, chain, true);
-	}
+	if (chunk->used == kho_slab_max_entries(chain))
+		list_del(&virt_to_page(chunk)->lru);
 	return entry;
 }
 
@@ -397,12 +397,10 @@ static void kho_slab_free_entry(void *entry, unsigned int chain)
 	struct kho_slab_chunk *chunk = kho_slab_chunk_of(entry);
 	u64 *words = entry;
 
-	if (chunk->used == kho_slab_max_entries(chain)) {
-		kho_slab_unlink_chunk(chunk, chain);
-		kho_slab_link_chunk(chunk, chain, false);
-	}
+	if (chunk->used == kho_slab_max_entries(chain))
+		list_add(&virt_to_page(chunk)->lru, &kho_slab_out.room[chain]);
 
-	words[0] = 0;
+	WRITE_ONCE(words[0], 0);
 	words[1] = chunk->free;
 	chunk->free = (entry - (void *)chunk->data) /
 		      kho_slab_entry_size(chain) + 1;
@@ -462,7 +460,15 @@ kho_slab_record_matches(const struct kho_slab_record *rec,
 			const struct slab *slab, struct kmem_cache *s)
 {
 	return rec->size == s->size && rec->objects == slab->objects &&
-	       rec->left_pad == kho_slab_left_pad(s);
+	       (!__slub_debug_enabled() ||
+		rec->left_pad == kho_slab_left_pad(s));
+}
+
+static noinline struct kho_slab_record *kho_slab_stale(phys_addr_t phys)
+{
+	WARN_ONCE(1, "KHO: objects of the slab at %pa were freed, but not unpreserved\n",
+		  &phys);
+	return ERR_PTR(-EEXIST);
 }
 
 /* The record of @slab, NULL if there is none, or ERR_PTR(-EEXIST). */
@@ -473,11 +479,8 @@ static struct kho_slab_record *kho_slab_find_record(const struct slab *slab)
 
 	rec = kho_slab_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
 	if (unlikely(rec && !kho_slab_record_matches(rec, slab,
-						     slab->slab_cache))) {
-		WARN_ONCE(1, "KHO: objects of the slab at %pa were freed, but not unpreserved\n",
-			  &phys);
-		return ERR_PTR(-EEXIST);
-	}
+						     slab->slab_cache)))
+		return kho_slab_stale(phys);
 	return rec;
 }
 
@@ -577,23 +580,35 @@ kho_slab_preserve_nr(struct kho_slab_record *rec, const struct kmem_cache *s,
 	return 0;
 }
 
-/* The record for preserving object @obj of @slab. */
-static struct kho_slab_record *kho_slab_get_record(struct slab *slab,
-						   const void *obj)
+/* A new record, or the reason why there can be none in @err, if not 0. */
+static noinline struct kho_slab_record *
+kho_slab_no_record(struct slab *slab, long err, const void *obj)
 {
-	struct kho_slab_record *rec = kho_slab_find_record(slab);
+	struct kho_slab_record *rec;
 	unsigned int nofs;
 
-	if (!rec) {
-		nofs = memalloc_nofs_save();
-		rec = kho_slab_new_record(slab);
-		memalloc_nofs_restore(nofs);
-	} else if (IS_ERR(rec)) {
-		kho_slab_refuse_obj(PTR_ERR(rec), "preserve", obj,
-				    "preserved objects of another slab were there");
+	if (err)
+		return ERR_PTR(kho_slab_refuse_obj(err, "preserve", obj,
+						   "preserved objects of another slab were there"));
+
+	nofs = memalloc_nofs_save();
+	rec = kho_slab_new_record(slab);
+	memalloc_nofs_restore(nofs);
+	return rec;
+}
+
+/* The record for preserving object @obj of @slab. */
+static __always_inline struct kho_slab_record *
+kho_slab_get_record(struct slab *slab, const void *obj)
+{
+	struct kho_slab_record *rec = kho_slab_find_record(slab);
+
+	if (unlikely(IS_ERR_OR_NULL(rec))) {
+		rec = kho_slab_no_record(slab, PTR_ERR(rec), obj);
+		if (IS_ERR(rec))
+			return rec;
 	}
-	if (!IS_ERR(rec))
-		kho_slab_out.last = rec;
+	kho_slab_out.last = rec;
 	return rec;
 }
 
@@ -1083,8 +1098,6 @@ const char *kho_slab_bad_record(const struct kho_slab_record *rec,
 		return "wrong number of objects";
 	if (find_next_bit(bitmap, bits, rec->objects) < bits)
 		return "preserved objects beyond the slab";
-	if (bitmap_empty(bitmap, rec->objects))
-		return "no preserved objects";
 	if (rec->class >= KHO_NR_SLAB_CLASSES)
 		return "unknown class";
 	if (rec->flags & ~KHO_SLAB_EXACT)
@@ -1185,6 +1198,12 @@ static int kho_slab_read_records(struct kho_slab_chunk *chunk,
 			continue;
 
 		why = kho_slab_bad_record(rec, chain);
+		/* The kernel was left when the first or last one was dealt with. */
+		if (!why && bitmap_empty((unsigned long *)rec->bitmap,
+					 rec->objects)) {
+			rec->phys = 0;
+			continue;
+		}
 		err = why ? -EINVAL : kho_slab_check_stamp(rec);
 		if (!err)
 			err = kho_slab_in_enter(rec);

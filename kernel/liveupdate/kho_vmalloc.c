@@ -152,6 +152,9 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
  * address, with the same pages in the same order. On which node they are stays,
  * a policy that vmalloc_node() had followed is not known any more.
  *
+ * The alignment that the address had, beyond that of a page, is not recorded; nor
+ * is the protection of the mapping: it comes back as PAGE_KERNEL.
+ *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @mem
  *	is not the start of an area or of an object that kvmalloc() has taken

@@ -859,31 +859,30 @@ static void cache_account(struct kunit *test)
 	expect_counters(test, p, before, 0, 0);
 	css_put(&memcg->css);
 }
-/* How often the limit of a memcg was hit by a page table that it cannot have. */
+static void *get_charged(const struct cache_param *p, struct mem_cgroup *memcg)
+{
+	struct mem_cgroup *old = current->active_memcg;
+	void *virt;
+
+	current->active_memcg = memcg;
+	virt = get_table(p, GFP_KERNEL | __GFP_ACCOUNT | __GFP_NOWARN |
+			    __GFP_NORETRY);
+	current->active_memcg = old;
+	return virt;
+}
+
+/* How often the limit is hit by a page table that the memcg cannot have. */
 static long limit_hit(struct kunit *test, const struct cache_param *p,
 		      struct mem_cgroup *memcg)
 {
 	atomic_long_t *hit = &memcg->memory_events[MEMCG_MAX];
-	const gfp_t gfp = GFP_KERNEL | __GFP_ACCOUNT | __GFP_NOWARN |
-			  __GFP_NORETRY;
-	struct mem_cgroup *old = current->active_memcg;
-	void *virt[64];
-	long before, n;
+	const long before = atomic_long_read(hit);
+	void *virt = get_charged(p, memcg);
 
-	current->active_memcg = memcg;
-	/* Some may have been paid for in advance. */
-	for (n = 0; n < ARRAY_SIZE(virt); n++) {
-		before = atomic_long_read(hit);
-		virt[n] = get_table(p, gfp);
-		if (!virt[n])
-			break;
-	}
-	current->active_memcg = old;
-	KUNIT_EXPECT_LT(test, n, ARRAY_SIZE(virt));
-	before = atomic_long_read(hit) - before;
-	while (n--)
-		put_table(p, virt[n]);
-	return before;
+	KUNIT_EXPECT_NULL(test, virt);
+	if (virt)
+		put_table(p, virt);
+	return atomic_long_read(hit) - before;
 }
 
 /* A page table that a memcg must not have is asked for once, held or not. */
@@ -892,7 +891,9 @@ static void cache_charge(struct kunit *test)
 	const struct cache_param *p = test->param_value;
 	struct mem_cgroup *memcg;
 	unsigned long max;
+	void *virt[65];
 	long off, on;
+	int n = 0;
 
 	if (p->type != MEMDESC_PTDESC)
 		kunit_skip(test, "left to the allocators");
@@ -902,12 +903,18 @@ static void cache_charge(struct kunit *test)
 
 	max = xchg(&memcg->memory.max, 0);
 	memdesc_cache_enable(false);
+	/* Some may have been paid for in advance. */
+	while (n < ARRAY_SIZE(virt) - 1 && (virt[n] = get_charged(p, memcg)))
+		n++;
 	off = limit_hit(test, p, memcg);
 	memdesc_cache_enable(true);
-	for (int i = 0; i < 2; i++)
-		put_table(p, must_get(test, p, GFP_TEST));
+	virt[n] = get_table(p, GFP_TEST);
+	if (virt[n])
+		put_table(p, virt[n]);
 	on = limit_hit(test, p, memcg);
 	WRITE_ONCE(memcg->memory.max, max);
+	while (n--)
+		put_table(p, virt[n]);
 
 	KUNIT_EXPECT_GT(test, off, 0);
 	KUNIT_EXPECT_EQ(test, on, off);
@@ -1035,8 +1042,12 @@ struct walk {
 
 static struct kmem_cache *desc_cache(void *desc)
 {
-	struct slab *slab = virt_to_slab(kasan_reset_tag(desc));
+	struct slab *slab;
 
+	/* What is no descriptor may be anything. */
+	if (!virt_addr_valid(desc))
+		return NULL;
+	slab = virt_to_slab(kasan_reset_tag(desc));
 	return slab ? slab->slab_cache : NULL;
 }
 

@@ -7,7 +7,8 @@
  * The objects are whole page tables, of every format that x86 has.
  *
  * No IOMMU is involved. What is mapped, and where to, follows from a seed alone;
- * the addresses mapped to need no memory behind them.
+ * the addresses mapped to need no memory behind them. One page is mapped besides
+ * that is memory, for iommu.debug_pagealloc.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -36,6 +37,7 @@
 #include <linux/vmstat.h>
 
 #include "../iommu-pages.h"
+#include "../iommu-priv.h"
 
 #define IPT_SUBTREE	"iommu-pt-test"
 #define IPT_MAGIC	0x696f6d6d755f7074ULL
@@ -100,6 +102,7 @@ struct ipt_table {
 	unsigned int index;
 	u64 seed;
 	bool preserved;
+	bool target_mapped;
 	struct pt_iommu_ser ser;
 };
 
@@ -115,18 +118,20 @@ struct ipt_entry {
 	u32 index;
 };
 
-static_assert(sizeof(struct ipt_entry) == 40);
+static_assert(sizeof(struct ipt_entry) == 48);
 
 struct ipt_manifest {
 	u64 magic;
 	u32 entry_size;
 	u32 nr_entries;
+	u64 target;
 	struct ipt_entry entries[];
 };
 
 static DEFINE_MUTEX(ipt_lock);	/* protects everything below */
 static LIST_HEAD(ipt_tables);
 static struct ipt_manifest *ipt_manifest;
+static void *ipt_target;	/* memory that is mapped by what is preserved */
 static bool ipt_restored;
 static struct device *ipt_device;
 static struct dentry *ipt_dir;
@@ -252,8 +257,24 @@ static int ipt_restore_table(struct ipt_table *table,
 			     const struct pt_iommu_ser *ser)
 {
 	const struct ipt_kind *kind = table->kind;
+	struct pt_iommu_cfg cfg = kind->cfg;
+	unsigned int level = kind->level;
 
-	return ipt_init_table(table, kind->format, &kind->cfg, kind->level, ser);
+	/* An IOMMU that could do more than the one that the table was made for */
+	if (table->index == 1) {
+		cfg.hw_max_oasz_lg2 = 52;
+		if (kind->format == IPT_AMDV1) {
+			cfg.hw_max_vasz_lg2 = 64;
+		} else {
+			cfg.hw_max_vasz_lg2 = 57;
+			level = 4;
+			cfg.features |= kind->format == IPT_VTDSS ?
+					BIT(PT_FEAT_VTDSS_FORCE_COHERENCE) |
+					BIT(PT_FEAT_VTDSS_FORCE_WRITEABLE) :
+					BIT(PT_FEAT_SIGN_EXTEND);
+		}
+	}
+	return ipt_init_table(table, kind->format, &cfg, level, ser);
 }
 
 static long ipt_nr_pages(void)
@@ -433,11 +454,57 @@ static void ipt_use(struct ipt_table *table)
 	ipt_map_all(table, kind->base, table->seed, IPT_MAPS);
 }
 
+/* Beneath all other mappings */
+static u64 ipt_target_iova(const struct ipt_table *table)
+{
+	return table->kind->base + SZ_4K;
+}
+
+static void ipt_map_target(struct ipt_table *table)
+{
+	int err = iommu_map(&table->domain, ipt_target_iova(table),
+			    virt_to_phys(ipt_target), SZ_4K,
+			    IOMMU_READ | IOMMU_WRITE, GFP_KERNEL);
+
+	table->target_mapped = ipt_expect(table, "map memory", 0, err);
+}
+
+/* With iommu.debug_pagealloc this warns if the mapping was not counted. */
+static void ipt_unmap_target(struct ipt_table *table)
+{
+	if (!table->target_mapped)
+		return;
+	ipt_expect(table, "unmap memory", SZ_4K,
+		   iommu_unmap(&table->domain, ipt_target_iova(table), SZ_4K));
+	table->target_mapped = false;
+}
+
+/* What is preserved cannot be changed: a new table would not be preserved. */
+static void ipt_change_preserved(struct ipt_table *table)
+{
+	struct iommu_domain *domain = &table->domain;
+	u64 iova = table->kind->base + BIT_ULL(37);
+	u64 target = ipt_target_iova(table);
+
+	ipt_expect(table, "map while preserved", -EBUSY,
+		   iommu_map(domain, iova, SZ_8G, SZ_4K,
+			     IOMMU_READ | IOMMU_WRITE, GFP_KERNEL));
+	ipt_expect(table, "address mapped while preserved", 0,
+		   iommu_iova_to_phys(domain, iova));
+	ipt_expect(table, "unmap while preserved", 0,
+		   iommu_unmap(domain, target, SZ_4K));
+	ipt_expect(table, "address unmapped while preserved",
+		   virt_to_phys(ipt_target),
+		   iommu_iova_to_phys(domain, target));
+}
+
 static void ipt_preserve(struct ipt_table *table)
 {
 	struct pt_iommu_ser ser = {};
-	u64 start = ktime_get_ns();
+	u64 start;
 
+	ipt_map_target(table);
+	start = ktime_get_ns();
 	if (!ipt_expect(table, "preserve", 0,
 			pt_iommu_preserve(&table->iommu, &table->ser)))
 		return;
@@ -447,6 +514,7 @@ static void ipt_preserve(struct ipt_table *table)
 
 	ipt_expect(table, "preserve twice", -EEXIST,
 		   pt_iommu_preserve(&table->iommu, &ser));
+	ipt_change_preserved(table);
 	if (table->index % 2)
 		return;
 
@@ -470,10 +538,24 @@ static void ipt_unpreserve(struct ipt_table *table)
 static void ipt_release(struct ipt_table *table)
 {
 	ipt_unpreserve(table);
+	ipt_unmap_target(table);
 	pt_iommu_deinit(&table->iommu);
 	ipt_stats.freed++;
 	list_del(&table->list);
 	kfree(table);
+}
+
+static int ipt_alloc_target(void)
+{
+	void *target;
+
+	if (ipt_target)
+		return 0;
+	target = kho_alloc_preserve(SZ_4K);
+	if (IS_ERR(target))
+		return PTR_ERR(target);
+	ipt_target = target;
+	return 0;
 }
 
 /* Let the n-th allocation from here on fail; 0 for none. */
@@ -553,7 +635,7 @@ static void ipt_bad(struct ipt_table *table, const struct pt_iommu_ser *ser,
 			"restore with " #field " " #value);		\
 	} while (0)
 
-/* Damages one entry of the top table for one call. */
+/* Damages one entry of a table for one call. */
 static void ipt_bad_item(struct ipt_table *table, const struct pt_iommu_ser *ser,
 			 u64 *item, u64 value, int err, const char *what)
 {
@@ -573,12 +655,74 @@ static void ipt_bad_cfg(struct ipt_table *table, const struct pt_iommu_ser *ser,
 	ipt_expect(table, what, 0, !!table->iommu.ops);
 }
 
+/* The item of a table of @level on the way to the page of memory */
+static u64 *ipt_item(const struct ipt_table *table,
+		     const struct pt_iommu_ser *ser, unsigned int level)
+{
+	u64 iova = ipt_target_iova(table);
+	phys_addr_t phys = ser->top_phys;
+
+	for (unsigned int i = ser->top_level;; i--) {
+		u64 *item = phys_to_virt(phys);
+
+		item += (iova >> (12 + 9 * i)) & 511;
+		if (i == level)
+			return item;
+		phys = *item & GENMASK_ULL(51, 12);
+	}
+}
+
+/* A table is as good as the other but for its place: both are refused. */
+static void ipt_bad_exchange(struct ipt_table *table,
+			     const struct pt_iommu_ser *good,
+			     const struct pt_iommu_ser *other)
+{
+	unsigned int top_level = min(good->top_level, other->top_level);
+
+	for (unsigned int level = 1; level <= top_level; level++) {
+		u64 *item = ipt_item(table, good, level);
+		u64 *other_item = ipt_item(table, other, level);
+
+		swap(*item, *other_item);
+		ipt_bad(table, good, -EINVAL, "a table exchanged");
+		ipt_bad(table, other, -EINVAL, "the other table exchanged");
+		swap(*item, *other_item);
+	}
+}
+
+/* What HW may do while the page table is on its way */
+static u64 ipt_hw_bits(const struct ipt_table *table, unsigned int level)
+{
+	unsigned int accessed = table->kind->format == IPT_VTDSS ? 8 : 5;
+
+	return BIT(accessed) | (level ? 0 : BIT(accessed + 1));
+}
+
+static void ipt_access(const struct ipt_table *table,
+		       const struct pt_iommu_ser *ser)
+{
+	for (unsigned int level = 0; level <= ser->top_level; level++)
+		*ipt_item(table, ser, level) |= ipt_hw_bits(table, level);
+}
+
+static void ipt_check_access(const struct ipt_table *table,
+			     const struct pt_iommu_ser *ser)
+{
+	for (unsigned int level = 0; level <= ser->top_level; level++) {
+		u64 bits = ipt_hw_bits(table, level);
+
+		ipt_expect(table, "accessed and dirty bits", bits,
+			   *ipt_item(table, ser, level) & bits);
+	}
+}
+
 /*
  * Calls that have to fail, on a page table that is there to be restored. The
  * restore that follows shows that they changed nothing.
  */
 static void ipt_bad_calls(struct ipt_table *table,
-			  const struct pt_iommu_ser *good, phys_addr_t folio)
+			  const struct pt_iommu_ser *good,
+			  const struct pt_iommu_ser *other, phys_addr_t folio)
 {
 	const struct ipt_kind *kind = table->kind;
 	const bool amdv1 = kind->format == IPT_AMDV1;
@@ -589,6 +733,7 @@ static void ipt_bad_calls(struct ipt_table *table,
 	struct pt_iommu_ser ser;
 	phys_addr_t child;
 	struct page *page;
+	u64 moved;
 
 	ipt_bad_ser(table, good, version, PT_IOMMU_SER_VERSION + 1, -EOPNOTSUPP);
 	ipt_bad_ser(table, good, features, BIT(31), -EOPNOTSUPP);
@@ -604,6 +749,7 @@ static void ipt_bad_calls(struct ipt_table *table,
 	ipt_bad_ser(table, good, top_level, 6, -EINVAL);
 	ipt_bad_ser(table, good, top_level, 0, -EINVAL);
 	ipt_bad_ser(table, good, top_level, 255, -EINVAL);
+	ipt_bad_ser(table, good, hash, good->hash ^ 1, -EINVAL);
 	ipt_bad_ser(table, good, nr_tables, 0, -EINVAL);
 	ipt_bad_ser(table, good, nr_tables, good->nr_tables - 1, -EINVAL);
 	ipt_bad_ser(table, good, nr_tables, good->nr_tables + 1, -EINVAL);
@@ -623,19 +769,27 @@ static void ipt_bad_calls(struct ipt_table *table,
 		if (good->top_level < 5 && kind->cfg.hw_max_vasz_lg2 == 64)
 			ipt_bad_ser(table, good, top_level, good->top_level + 1,
 				    -EINVAL);
-		cfg.hw_max_vasz_lg2--;
-		ipt_bad_cfg(table, good, &cfg, kind->level, -EINVAL,
-			    "a smaller size");
-	} else {
-		ipt_bad_cfg(table, good, &cfg, kind->level == 3 ? 4 : 3,
-			    kind->level == 4 ? -EOPNOTSUPP : -EINVAL,
-			    "another top level");
-		cfg.features ^= kind->format == IPT_VTDSS ?
-					BIT(PT_FEAT_VTDSS_FORCE_COHERENCE) :
-					BIT(PT_FEAT_SIGN_EXTEND);
-		ipt_bad_cfg(table, good, &cfg, kind->level, -EINVAL,
-			    "other features");
 	}
+	/* Limits that the page table exceeds */
+	cfg.hw_max_vasz_lg2--;
+	ipt_bad_cfg(table, good, &cfg, kind->level, -EINVAL, "a smaller size");
+	cfg = kind->cfg;
+	cfg.hw_max_oasz_lg2--;
+	ipt_bad_cfg(table, good, &cfg, kind->level, -EINVAL,
+		    "smaller output addresses");
+	cfg = kind->cfg;
+	if (!amdv1 && kind->level == 4) {
+		cfg.hw_max_vasz_lg2 = 48;
+		ipt_bad_cfg(table, good, &cfg, 3, -EINVAL, "fewer levels");
+		cfg = kind->cfg;
+	}
+	cfg.features &= ~(kind->format == IPT_VTDSS ?
+			  BIT(PT_FEAT_VTDSS_FORCE_COHERENCE) |
+			  BIT(PT_FEAT_VTDSS_FORCE_WRITEABLE) :
+			  BIT(PT_FEAT_SIGN_EXTEND));
+	if (!amdv1 && cfg.features != kind->cfg.features)
+		ipt_bad_cfg(table, good, &cfg, kind->level, -EINVAL,
+			    "fewer features");
 	/* A format that could have the same sizes */
 	if (kind->cfg.hw_max_vasz_lg2 != 64)
 		ipt_expect(table, "another format's restore", -EINVAL,
@@ -665,9 +819,23 @@ static void ipt_bad_calls(struct ipt_table *table,
 	ipt_bad_item(table, good, &top[used],
 		     (top[used] & ~address) | good->top_phys, -ENOENT,
 		     "a table that points at itself");
+	moved = top[used];
+	top[used] = 0;
+	ipt_bad_item(table, good, &top[empty], moved, -EINVAL,
+		     "a table at another address");
+	top[used] = moved;
+	if (other)
+		ipt_bad_exchange(table, good, other);
 	/* The one that comes second is one too many, or not there any more. */
 	ipt_bad_item(table, good, &top[empty], top[used], 0, "a table twice");
 	if (amdv1) {
+		u64 *leaf = ipt_item(table, good, 0);
+
+		for (u64 next_level = 1; next_level < 7; next_level++)
+			ipt_bad_item(table, good, leaf,
+				     (*leaf & ~GENMASK_ULL(11, 9)) |
+				     next_level << 9, -EINVAL,
+				     "a table below the lowest level");
 		ipt_bad_item(table, good, &top[used], top[used] ^ BIT(9),
 			     -EINVAL, "a table of another level");
 		ipt_bad_item(table, good, &top[empty],
@@ -684,10 +852,94 @@ static void ipt_bad_calls(struct ipt_table *table,
 			     -EINVAL, "one of the two items of a page");
 }
 
-static int ipt_restore_entry(const struct ipt_entry *entry, phys_addr_t folio)
+/*
+ * Unmap what ends within a large page, and map a small one over its begin: on a
+ * restored table with the same effect, and the same flush, as on a new one.
+ */
+static void ipt_edges(struct ipt_table *table)
+{
+	const struct ipt_kind *kind = table->kind;
+	struct ipt_map map = ipt_maps(kind->base, table->seed, IPT_MAPS);
+	struct ipt_table *new;
+
+#ifdef CONFIG_IOMMU_DEBUG_PAGEALLOC
+	/* It warns when more is unmapped than was asked for. */
+	if (static_branch_unlikely(&iommu_debug_initialized))
+		return;
+#endif
+	new = kzalloc_obj(*new);
+	if (!new)
+		return;
+	new->kind = kind;
+	new->index = table->index;
+	if (!ipt_expect(new, "init", 0,
+			ipt_init_table(new, kind->format, &kind->cfg,
+				       kind->level, NULL)))
+		goto free;
+	if (ipt_map_all(new, kind->base, table->seed, IPT_MAPS))
+		goto deinit;
+
+	while (ipt_next_map(&map)) {
+		struct iommu_domain *domains[] = { &new->domain,
+						   &table->domain };
+		struct iommu_iotlb_gather gathers[2];
+		size_t unmapped[2];
+		u64 phys[2][3];
+
+		if (map.len < SZ_2M)
+			continue;
+		for (int i = 0; i != 2; i++) {
+			iommu_iotlb_gather_init(&gathers[i]);
+			unmapped[i] = iommu_unmap_fast(domains[i], map.iova,
+						       SZ_4K, &gathers[i]);
+			ipt_expect(table, "gathered tables", 0,
+				   !iommu_pages_list_empty(&gathers[i].freelist));
+			iommu_iotlb_sync(domains[i], &gathers[i]);
+			ipt_expect(table, "map over a large page", 0,
+				   iommu_map(domains[i], map.iova, SZ_8G, SZ_4K,
+					     IOMMU_READ | IOMMU_WRITE,
+					     GFP_KERNEL));
+			phys[i][0] = iommu_iova_to_phys(domains[i], map.iova);
+			phys[i][1] = iommu_iova_to_phys(domains[i],
+							map.iova + SZ_4K);
+			phys[i][2] = iommu_iova_to_phys(domains[i],
+							map.iova + map.len - 1);
+		}
+		ipt_expect(table, "bytes unmapped", unmapped[0], unmapped[1]);
+		ipt_expect(table, "start of the flush", gathers[0].start,
+			   gathers[1].start);
+		ipt_expect(table, "end of the flush", gathers[0].end,
+			   gathers[1].end);
+		ipt_expect(table, "page size of the flush", gathers[0].pgsize,
+			   gathers[1].pgsize);
+		for (int i = 0; i != 3; i++)
+			ipt_expect(table, "address at an edge", phys[0][i],
+				   phys[1][i]);
+	}
+deinit:
+	pt_iommu_deinit(&new->iommu);
+free:
+	kfree(new);
+}
+
+/* Another page table of the same kind that is not yet restored */
+static const struct pt_iommu_ser *ipt_other(const struct ipt_manifest *manifest,
+					    const struct ipt_entry *entry)
+{
+	for (const struct ipt_entry *other = entry + 1;
+	     other != &manifest->entries[manifest->nr_entries]; other++) {
+		if (other->kind == entry->kind)
+			return &other->ser;
+	}
+	return NULL;
+}
+
+static int ipt_restore_entry(const struct ipt_manifest *manifest,
+			     const struct ipt_entry *entry, phys_addr_t folio)
 {
 	struct ipt_table *table = kzalloc_obj(*table);
 	const struct pt_iommu_ser *ser = &entry->ser;
+	struct pt_iommu_ser again = {};
 	struct ipt_table *twice;
 	u64 start;
 	long nr;
@@ -702,8 +954,9 @@ static int ipt_restore_entry(const struct ipt_entry *entry, phys_addr_t folio)
 	ipt_stats.bytes += ser->nr_tables * SZ_4K;
 
 	if (!entry->index)
-		ipt_bad_calls(table, ser, folio);
+		ipt_bad_calls(table, ser, ipt_other(manifest, entry), folio);
 
+	ipt_access(table, ser);
 	nr = ipt_nr_pages();
 	start = ktime_get_ns();
 	if (entry->index == 1)
@@ -721,6 +974,19 @@ static int ipt_restore_entry(const struct ipt_entry *entry, phys_addr_t folio)
 	list_add_tail(&table->list, &ipt_tables);
 	ipt_expect(table, "pages restored", ser->nr_tables,
 		   ipt_nr_pages() - nr);
+	ipt_check_access(table, ser);
+
+	/* Whatever this IOMMU could do, the page table is what it was. */
+	ipt_expect(table, "preserve what was restored", 0,
+		   pt_iommu_preserve(&table->iommu, &again));
+	ipt_expect(table, "what would be handed over", 0,
+		   memcmp(&again, ser, sizeof(again)));
+	pt_iommu_unpreserve(&table->iommu);
+
+	ipt_expect(table, "memory mapped", manifest->target,
+		   iommu_iova_to_phys(&table->domain, ipt_target_iova(table)));
+	table->target_mapped = true;
+	ipt_unmap_target(table);
 
 	twice = kzalloc_obj(*twice);
 	if (twice) {
@@ -740,6 +1006,7 @@ static int ipt_restore_entry(const struct ipt_entry *entry, phys_addr_t folio)
 		/* Nothing that is of this page table may stay. */
 		struct ipt_table copy = *table;
 
+		ipt_edges(table);
 		ipt_release(table);
 		ipt_expect(&copy, "pages left", nr, ipt_nr_pages());
 	}
@@ -774,11 +1041,12 @@ static int ipt_cmd_restore(void)
 	/* From here on nothing can be done a second time. */
 	ipt_restored = true;
 	for (unsigned int i = 0; i < manifest->nr_entries; i++) {
-		err = ipt_restore_entry(&manifest->entries[i], phys);
+		err = ipt_restore_entry(manifest, &manifest->entries[i], phys);
 		if (err)
 			return err;
 		cond_resched();
 	}
+	kho_restore_free(phys_to_virt(manifest->target));
 	kho_restore_free(manifest);
 	return 0;
 }
@@ -810,6 +1078,7 @@ static int ipt_publish(void)
 	manifest->magic = IPT_MAGIC;
 	manifest->entry_size = sizeof(struct ipt_entry);
 	manifest->nr_entries = nr;
+	manifest->target = virt_to_phys(ipt_target);
 
 	err = kho_add_subtree(IPT_SUBTREE, manifest, size);
 	if (err) {
@@ -860,6 +1129,9 @@ static int ipt_cmd_preserve(u64 seed)
 
 	if (ipt_manifest)
 		return -EBUSY;
+	err = ipt_alloc_target();
+	if (err)
+		return err;
 
 	for (unsigned int i = 0; i < IPT_COUNT; i++) {
 		for (unsigned int k = 0; k < ARRAY_SIZE(ipt_kinds); k++) {
@@ -875,9 +1147,13 @@ static int ipt_cmd_preserve(u64 seed)
 static int ipt_cmd_again(u64 seed)
 {
 	struct ipt_table *table, *next;
+	int err;
 
 	if (ipt_manifest)
 		return -EBUSY;
+	err = ipt_alloc_target();
+	if (err)
+		return err;
 
 	/* Of each kind restore has left those with the indexes 1 and 2. */
 	list_for_each_entry_safe(table, next, &ipt_tables, list) {
@@ -903,6 +1179,10 @@ static int ipt_cmd_free(void)
 			  "page table to be freed");
 		ipt_release(table);
 		cond_resched();
+	}
+	if (ipt_target) {
+		kho_unpreserve_free(ipt_target);
+		ipt_target = NULL;
 	}
 	return 0;
 }

@@ -1,82 +1,78 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Restoring a page table that the previous kernel preserved, the other half of
- * NS(preserve) in iommu_pt.h, which includes this.
+ * iommu_pt_preserve.h. Included by iommu_pt.h.
  *
  * Nothing that comes in is trusted. A table may be read only once KHO has said
  * that it is preserved as one, and nothing is restored before the whole page
- * table was read and found sound: it is in use by devices, so that half of it
- * could neither be used nor freed.
+ * table was read and found sound: devices use it, so half of it could neither
+ * be used nor freed. So the tables are claimed while they are read, which can be
+ * undone, and restored in the end by a step that cannot fail.
  */
 #ifndef __GENERIC_PT_IOMMU_PT_RESTORE_H
 #define __GENERIC_PT_IOMMU_PT_RESTORE_H
 
 #include <linux/mm.h>
-#include <linux/slab.h>
 
-struct pt_iommu_hold_args {
-	/* The tables that are held, to be restored */
-	phys_addr_t *tables;
-	unsigned int nr;
-	unsigned int capacity;
+#include "../iommu-priv.h"
+
+struct pt_iommu_restore_args {
+	/* The tables that are claimed */
+	struct iommu_pages_list list;
+	unsigned int nr_tables;
+	u64 hash;
 	/* As many as were preserved */
-	unsigned int max;
+	unsigned int max_tables;
 };
 
-static int restore_refuse(int err, phys_addr_t phys, const char *why)
+static int NS(restore_refuse)(int err, phys_addr_t phys, const char *why)
 {
 	pr_warn_ratelimited("%s: cannot restore the page table, at %pa: %s (%pe)\n",
 			    __stringify(PTPFX_RAW), &phys, why, ERR_PTR(err));
 	return err;
 }
 
-static int hold_table(struct pt_iommu_hold_args *hold, phys_addr_t phys,
-		      unsigned int lg2sz)
+static int NS(claim_table)(struct pt_iommu_restore_args *restore,
+			   phys_addr_t phys, unsigned int lg2sz,
+			   unsigned int level, unsigned int index)
 {
 	int ret;
 
-	if (hold->nr == hold->max)
-		return restore_refuse(-EINVAL, phys,
-				      "more tables than were preserved");
-
-	if (hold->nr == hold->capacity) {
-		unsigned int capacity = max(2 * hold->capacity,
-					    PAGE_SIZE / sizeof(phys_addr_t));
-		phys_addr_t *tables =
-			kvrealloc(hold->tables,
-				  array_size(capacity, sizeof(phys_addr_t)),
-				  GFP_KERNEL);
-
-		if (!tables)
-			return -ENOMEM;
-		hold->tables = tables;
-		hold->capacity = capacity;
-	}
+	if (restore->nr_tables == restore->max_tables)
+		return NS(restore_refuse)(-EINVAL, phys,
+					  "more tables than were preserved");
 
 	/* Also fails for a table that is reached a second time */
-	ret = iommu_hold_pages(phys, log2_to_int(lg2sz));
+	ret = iommu_claim_pages(phys, log2_to_int(lg2sz), &restore->list);
 	if (ret)
 		return ret;
-	hold->tables[hold->nr++] = phys;
+	restore->nr_tables++;
+	restore->hash = pt_iommu_ser_hash(restore->hash, phys, level, index);
 	return 0;
 }
 
-static void unhold_tables(struct pt_iommu_hold_args *hold)
+/* The table that the current entry of @pts points at */
+static int NS(claim_child)(struct pt_iommu_restore_args *restore,
+			   const struct pt_state *pts)
 {
-	for (unsigned int i = 0; i != hold->nr; i++)
-		iommu_unhold_pages(hold->tables[i]);
+	struct pt_state child_pts = pt_init(pts->range, pts->level - 1, NULL);
+
+	return NS(claim_table)(restore, pt_table_pa(pts),
+			       pt_num_items_lg2(&child_pts) +
+				       ilog2(PT_ITEM_WORD_SIZE),
+			       child_pts.level, pts->index);
 }
 
 /*
  * A leaf that the iteration can step over, and unmap later. Iterations begin at
  * any of its items, and HW sets the dirty bit of only one.
  */
-static bool leaf_valid(const struct pt_state *pts)
+static bool NS(leaf_sound)(const struct pt_state *pts)
 {
 	struct pt_state item = *pts;
 	unsigned int lg2sz, contig_lg2;
 
-	if (!pt_can_have_leaf(pts))
+	if (!pt_can_have_leaf(pts) || !pt_leaf_valid(pts))
 		return false;
 	lg2sz = pt_entry_oa_lg2sz(pts);
 	contig_lg2 = pt_entry_num_contig_lg2(pts);
@@ -88,6 +84,7 @@ static bool leaf_valid(const struct pt_state *pts)
 	while (!log2_mod_eq_max(item.index, contig_lg2)) {
 		item.index++;
 		if (pt_load_entry_raw(&item) != PT_ENTRY_OA ||
+		    !pt_leaf_valid(&item) ||
 		    pt_entry_num_contig_lg2(&item) != contig_lg2)
 			return false;
 	}
@@ -95,16 +92,15 @@ static bool leaf_valid(const struct pt_state *pts)
 }
 
 /*
- * Hold all tables below @table, which is held. Tables of level 0 point at
+ * Claim all tables below @table, which is claimed. Tables of level 0 point at
  * nothing that is restored here. They are most of the memory, and are read only
  * if the format has entries that say how many there are of them: one too large
  * would have an unmap clear what lies behind the table.
  */
-static int __hold_tables(struct pt_range *range, void *arg, unsigned int level,
-			 struct pt_table_p *table)
+static int __claim_tables(struct pt_range *range, void *arg, unsigned int level,
+			  struct pt_table_p *table)
 {
 	struct pt_state pts = pt_init(range, level, table);
-	struct pt_iommu_hold_args *hold = arg;
 	int ret;
 
 	if (!pt_can_have_table(&pts) &&
@@ -114,32 +110,35 @@ static int __hold_tables(struct pt_range *range, void *arg, unsigned int level,
 	cond_resched();
 	for_each_pt_level_entry(&pts) {
 		if (pts.type == PT_ENTRY_TABLE) {
-			struct pt_state child_pts =
-				pt_init(range, level - 1, NULL);
-
 			if (!pt_table_level_valid(&pts))
-				return restore_refuse(-EINVAL,
-						      virt_to_phys(table),
-						      "an entry skips levels");
-			ret = hold_table(hold, pt_table_pa(&pts),
-					 pt_num_items_lg2(&child_pts) +
-						 ilog2(PT_ITEM_WORD_SIZE));
+				return NS(restore_refuse)(-EINVAL,
+							  virt_to_phys(table),
+							  "an entry skips levels");
+			ret = NS(claim_child)(arg, &pts);
 			if (ret)
 				return ret;
-			ret = pt_descend(&pts, arg, __hold_tables);
+			ret = pt_descend(&pts, arg, __claim_tables);
 			if (ret)
 				return ret;
-		} else if (pts.type == PT_ENTRY_OA && !leaf_valid(&pts)) {
-			return restore_refuse(-EINVAL, virt_to_phys(table),
-					      "an entry has an impossible size");
+		} else if (pts.type == PT_ENTRY_OA && !NS(leaf_sound)(&pts)) {
+			return NS(restore_refuse)(-EINVAL, virt_to_phys(table),
+						  "an entry has an impossible size");
 		}
 	}
 	return 0;
 }
 
-/* Is it a page table that this kernel would have made of the same cfg? */
-static int check_ser(struct pt_common *common, const struct pt_iommu_ser *ser)
+/*
+ * Describe the page table in @made, as if it were made by this kernel. Its
+ * geometry is in @ser, and those features that travel; what may be in @ser is
+ * limited by @cfg, of which @common is initialised.
+ */
+static int NS(restore_cfg)(struct pt_iommu_table_cfg *made,
+			   const struct pt_common *common,
+			   const struct pt_iommu_table_cfg *cfg,
+			   const struct pt_iommu_ser *ser)
 {
+	const u32 possible = NS(features_to_ser)(cfg->common.features);
 	const char *why;
 	int err;
 
@@ -155,36 +154,62 @@ static int check_ser(struct pt_common *common, const struct pt_iommu_ser *ser)
 	why = "another format";
 	if (ser->format != PT_SER_FORMAT)
 		goto refuse;
-	why = "other features";
-	if (ser->features != pt_ser_features(common))
+	why = "features that are not possible here";
+	if (ser->features & ~possible)
 		goto refuse;
-	why = "another size";
-	if (ser->max_vasz_lg2 != common->max_vasz_lg2 ||
+	/* Memory encryption is not a limit, it is or is not. */
+	why = "tables that are encrypted, or not, unlike this kernel's";
+	if ((ser->features ^ possible) & PT_IOMMU_SER_ENCRYPTED)
+		goto refuse;
+	why = "larger addresses than are possible here";
+	if (ser->max_vasz_lg2 > common->max_vasz_lg2 ||
 	    ser->max_oasz_lg2 > common->max_oasz_lg2)
 		goto refuse;
-
-	why = "another top level";
-	if (pt_feature(common, PT_FEAT_DYNAMIC_TOP)) {
-		struct pt_state pts = { .level = ser->top_level };
-
-		if (!ser->top_level || ser->top_level > PT_MAX_TOP_LEVEL ||
-		    pt_table_item_lg2sz(&pts) >= common->max_vasz_lg2)
-			goto refuse;
-	} else if (ser->top_level != pt_top_get_level(common)) {
-		goto refuse;
-	}
-
 	why = "not the address of a table";
 	if (!ser->top_phys || (ser->top_phys & ~PT_TOP_PHYS_MASK))
 		goto refuse;
+
+	*made = *cfg;
+	for (unsigned int i = 0; i != ARRAY_SIZE(pt_ser_features); i++) {
+		if (!(ser->features & pt_ser_features[i].ser))
+			made->common.features &= ~pt_ser_features[i].feature;
+	}
+	made->common.hw_max_vasz_lg2 = ser->max_vasz_lg2;
+	made->common.hw_max_oasz_lg2 = ser->max_oasz_lg2;
+#ifdef PT_SER_CFG_LEVEL
+	/* A dynamic top is limited by the size of addresses only. */
+	why = "more levels than are possible here";
+	if (!(ser->features & PT_IOMMU_SER_DYNAMIC_TOP) &&
+	    ser->top_level > cfg->PT_SER_CFG_LEVEL)
+		goto refuse;
+	made->PT_SER_CFG_LEVEL = ser->top_level;
+#endif
 	return 0;
 
 refuse:
-	return restore_refuse(err, ser->top_phys, why);
+	return NS(restore_refuse)(err, ser->top_phys, why);
 }
 
-static int hold_all(struct pt_common *common, const struct pt_iommu_ser *ser,
-		    struct pt_iommu_hold_args *hold)
+/* Is @common, made of what @ser says, what @ser says? */
+static bool NS(restore_made)(const struct pt_common *common,
+			     const struct pt_iommu_ser *ser)
+{
+	if (ser->max_vasz_lg2 != common->max_vasz_lg2 ||
+	    ser->max_oasz_lg2 != common->max_oasz_lg2)
+		return false;
+
+	if (pt_feature(common, PT_FEAT_DYNAMIC_TOP)) {
+		struct pt_state pts = { .level = ser->top_level };
+
+		return ser->top_level && ser->top_level <= PT_MAX_TOP_LEVEL &&
+		       pt_table_item_lg2sz(&pts) < common->max_vasz_lg2;
+	}
+	return ser->top_level == pt_top_get_level(common);
+}
+
+static int NS(claim_all)(struct pt_common *common,
+			 const struct pt_iommu_ser *ser,
+			 struct pt_iommu_restore_args *restore)
 {
 	struct pt_range range;
 	int ret;
@@ -193,47 +218,102 @@ static int hold_all(struct pt_common *common, const struct pt_iommu_ser *ser,
 	pt_top_set(common, phys_to_virt(ser->top_phys), ser->top_level);
 	range = pt_all_range(common);
 
-	ret = hold_table(hold, ser->top_phys,
-			 pt_top_memsize_lg2(common, common->top_of_table));
+	ret = NS(claim_table)(restore, ser->top_phys,
+			      pt_top_memsize_lg2(common, common->top_of_table),
+			      ser->top_level, 0);
 	if (!ret)
-		ret = pt_walk_range(&range, __hold_tables, hold);
-	if (!ret && hold->nr != hold->max)
-		ret = restore_refuse(-EINVAL, ser->top_phys,
-				     "fewer tables than were preserved");
-	return ret;
+		ret = pt_walk_range(&range, __claim_tables, restore);
+	if (ret)
+		return ret;
+
+	if (restore->nr_tables != ser->nr_tables)
+		return NS(restore_refuse)(-EINVAL, ser->top_phys,
+					  "fewer tables than were preserved");
+	if (restore->hash != ser->hash)
+		return NS(restore_refuse)(-EINVAL, ser->top_phys,
+					  "not as it was preserved");
+	return 0;
 }
+
+#ifdef CONFIG_IOMMU_DEBUG_PAGEALLOC
+static int __debug_map_leaves(struct pt_range *range, void *arg,
+			      unsigned int level, struct pt_table_p *table)
+{
+	struct pt_state pts = pt_init(range, level, table);
+	struct pt_iommu *iommu_table = arg;
+
+	cond_resched();
+	for_each_pt_level_entry(&pts) {
+		if (pts.type == PT_ENTRY_TABLE) {
+			pt_descend(&pts, arg, __debug_map_leaves);
+		} else if (pts.type == PT_ENTRY_OA && pt_leaf_valid(&pts)) {
+			pt_oaddr_t oa = pt_entry_oa(&pts);
+			pt_oaddr_t len = log2_to_int(pt_entry_oa_lg2sz(&pts));
+
+			/* Nothing is counted for address 0, nor by an unmap. */
+			if (!oa) {
+				oa = SZ_4K;
+				len -= SZ_4K;
+			}
+			iommu_debug_map(&iommu_table->domain, oa, len);
+		}
+	}
+	return 0;
+}
+
+/*
+ * With iommu.debug_pagealloc count what is mapped: it is uncounted when it is
+ * unmapped.
+ */
+static void NS(debug_map_restored)(struct pt_iommu *iommu_table)
+{
+	struct pt_range range = pt_all_range(common_from_iommu(iommu_table));
+
+	if (static_branch_unlikely(&iommu_debug_initialized))
+		pt_walk_range(&range, __debug_map_leaves, iommu_table);
+}
+#else
+static void NS(debug_map_restored)(struct pt_iommu *iommu_table)
+{
+}
+#endif
 
 #define pt_iommu_restore CONCATENATE(CONCATENATE(pt_iommu_, PTPFX), restore)
 
 /**
  * pt_iommu_restore() - Initialize a table from one that the previous kernel preserved
  * @fmt_table: Table to initialize, prepared as for pt_iommu_init()
- * @cfg: What pt_iommu_init() would be given to make such a table. An IOMMU that cannot
- *       use a table with the address sizes, the top level and the features that
- *       @ser has must not get one, but PT_FEAT_DYNAMIC_TOP lets the table have
- *       any top level. Features that are not in @ser are for this kernel to
- *       choose. One that the driver turns on later, as VT-d does with
- *       PT_FEAT_VTDSS_FORCE_COHERENCE, has to be in @cfg if it is in @ser.
+ * @cfg: Limits: the largest sizes of addresses, the highest top level, and all the
+ *       features that the IOMMUs can handle which are to use the table. They
+ *       may be larger than those of the table, whose geometry is in @ser. Of the
+ *       features that are in &enum pt_iommu_ser_features the table has those
+ *       that it was preserved with, and none besides; a driver that insists on
+ *       one looks at @ser. One that the driver turns on later in a table that it
+ *       makes, as VT-d does with PT_FEAT_VTDSS_FORCE_COHERENCE, or that every
+ *       IOMMU can handle, like PT_FEAT_VTDSS_FORCE_WRITEABLE, has to be in @cfg
+ *       as well. All other features are for this kernel to choose.
  * @ser: From pt_iommu_preserve(), untrusted
  *
  * The table translates what it did when it was preserved, can be mapped to and
  * unmapped from, and pt_iommu_deinit() frees it. All of its tables are read but
  * those of the lowest level in formats where an entry there has one size. What
- * leaf entries translate to is taken as it is, and what iommu.debug_pagealloc
- * had counted about it is not restored.
+ * leaf entries translate to is taken as it is. With iommu.debug_pagealloc all
+ * leaf entries are read, and counted as mapped.
+ *
+ * A table is refused in which an entry points at another table than it did when
+ * it was preserved, be it a table of the same or of another page table.
  *
  * If this fails then the ops of @fmt_table are NULL, nothing was restored and
- * it can be tried again; but for one case: if PT_FEAT_DMA_INCOHERENT is set and
- * the DMA API fails. Then the ops are set and the table can be used for nothing
- * but pt_iommu_deinit(), once the HW does not walk it any more.
+ * it can be tried again.
  *
  * Context: Process context, may sleep. Nobody else restores the same table, or
  * parts of it.
  *
- * Return: 0. -EINVAL if the table is not one that @cfg describes, or is damaged.
+ * Return: 0. -EINVAL if the table exceeds what @cfg allows, or is damaged.
  * -ENOENT if some of it is not preserved, already restored, or there twice.
  * -EOPNOTSUPP if it is of an unknown version or has unknown features, or if
- * @cfg is not supported. -ENOMEM.
+ * @cfg is not supported. -ENOMEM. An error of the DMA API, if it cannot make the
+ * tables incoherent.
  */
 int pt_iommu_restore(struct pt_iommu_table *fmt_table,
 		     const struct pt_iommu_table_cfg *cfg,
@@ -241,32 +321,48 @@ int pt_iommu_restore(struct pt_iommu_table *fmt_table,
 {
 	struct pt_iommu *iommu_table = &fmt_table->iommu;
 	struct pt_common *common = common_from_iommu(iommu_table);
-	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
-	struct pt_iommu_hold_args hold = { .max = ser->nr_tables };
+	struct pt_iommu_restore_args restore = {
+		.list = IOMMU_PAGES_LIST_INIT(restore.list),
+		.hash = pt_iommu_ser_first_hash(ser),
+		.max_tables = ser->nr_tables,
+	};
+	struct pt_iommu_table_cfg made;
 	int ret;
 
 	iommu_table->ops = NULL;
 	ret = pt_iommu_init_cfg(fmt_table, cfg);
 	if (ret)
 		return ret;
-	ret = check_ser(common, ser);
+	ret = NS(restore_cfg)(&made, common, cfg, ser);
 	if (ret)
 		return ret;
+	if (pt_iommu_init_cfg(fmt_table, &made) ||
+	    !NS(restore_made)(common, ser))
+		return NS(restore_refuse)(-EINVAL, ser->top_phys,
+					  "no page table has such a size, top level and features");
 
-	ret = hold_all(common, ser, &hold);
-	unhold_tables(&hold);
-	if (!ret)
-		ret = iommu_restore_pages_list(hold.tables, hold.nr, &list);
-	kvfree(hold.tables);
+	ret = NS(claim_all)(common, ser, &restore);
 	if (ret)
-		return ret;
+		goto abort;
 
-	/* From here on there is something to deinit */
+	if (pt_feature(common, PT_FEAT_DMA_INCOHERENT)) {
+		struct device *dev = iommu_table->iommu_device;
+
+		ret = iommu_pages_start_incoherent_list(&restore.list, dev);
+		if (ret) {
+			iommu_pages_stop_incoherent_list(&restore.list, dev);
+			goto abort;
+		}
+	}
+
+	iommu_commit_pages(&restore.list);
+	iommu_pages_list_release(&restore.list);
+	NS(debug_map_restored)(iommu_table);
 	iommu_table->ops = &NS(ops);
-	if (pt_feature(common, PT_FEAT_DMA_INCOHERENT))
-		ret = iommu_pages_start_incoherent_list(&list,
-							iommu_table->iommu_device);
-	iommu_pages_list_release(&list);
+	return 0;
+
+abort:
+	iommu_abort_pages(&restore.list);
 	return ret;
 }
 EXPORT_SYMBOL_NS_GPL(pt_iommu_restore, "GENERIC_PT_IOMMU");

@@ -94,7 +94,7 @@ enum kho_slab_class {
  * @left_pad: distance of the first object from the start of the slab
  * @order: the slab is PAGE_SIZE << @order bytes
  * @class: &enum kho_slab_class
- * @bitmap: a bit for each object, set if it is preserved; one is
+ * @bitmap: a bit for each object, set if it is preserved
  */
 struct kho_slab_record {
 	u64 phys;
