@@ -334,7 +334,7 @@ static int bad_subtree(const char *node, u64 phys)
 /* The next kernel reserves a page at @phys, after it has checked the map. */
 static int late_reserve(phys_addr_t phys)
 {
-	pr_info("word test_kho_memdesc_reserve=%#llx\n", phys);
+	pr_info("word test_kho_memdesc.reserve=%#llx\n", phys);
 	return 0;
 }
 
