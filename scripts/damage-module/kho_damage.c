@@ -5,8 +5,15 @@
  *   insmod kho_damage.ko scratch=PHYS damage=KIND,KIND,...
  *
  * For each damage it logs "expect left out WHAT", which the next kernel has to
- * report; "expect flood" for more than can be told one by one, and "expect
- * refused" where nothing can be taken in.
+ * report; "expect kept WHAT" for what that must not understand; "expect flood N" for
+ * more than can be told one by one, and "expect refused" where nothing can be taken
+ * in. "word WORD" is for the command line of the next kernel, and "held N" are pages
+ * that nobody there restores.
+ *
+ *   insmod kho_damage.ko kept=PHYS:ORDER,PHYS:ORDER,...
+ *
+ * In the next kernel: is that memory still what the first kernel has left there,
+ * and not free, when all free memory was written to?
  *
  * Everything is found from outside, as a stray write would find it: the FDT by
  * its contents, the map by the FDT.
@@ -17,6 +24,7 @@
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho/abi/memblock.h>
 #include <linux/kho/abi/memdesc.h>
@@ -43,6 +51,10 @@ MODULE_PARM_DESC(release, "Address of reserve_mem_release_by_name(), which is no
 static char *damage;
 module_param(damage, charp, 0);
 MODULE_PARM_DESC(damage, "Kinds of damage, separated by commas");
+
+static char *kept;
+module_param(kept, charp, 0);
+MODULE_PARM_DESC(kept, "What the previous kernel has handed over and this one does not understand");
 
 /* A physical address that no machine has memory at. */
 #define NO_MEMORY	BIT_ULL(51)
@@ -93,10 +105,10 @@ static void *fdt_value(const char *node, const char *prop)
 	return value_in(fdt, node, prop);
 }
 
-/* On a kernel that nothing was handed to there is one such page. */
-static int find_map(void)
+/* Calls @found for pages that are in use and have no type, until it returns true. */
+static bool find_page(bool (*found)(void *virt))
 {
-	__be32 head[4];
+	__be32 head;
 	int nid;
 
 	for_each_online_node(nid) {
@@ -109,20 +121,53 @@ static int find_map(void)
 				cond_resched();
 			if (!page || page_ref_count(page) != 1 ||
 			    page_has_type(page) ||
-			    copy_from_kernel_nofault(head, page_address(page),
+			    copy_from_kernel_nofault(&head, page_address(page),
 						     sizeof(head)))
 				continue;
-			if (be32_to_cpu(head[MAGIC]) != 0xd00dfeed ||
-			    be32_to_cpu(head[OFF_STRINGS]) >= PAGE_SIZE)
-				continue;
-			fdt = page_address(page);
-			root = fdt_value("", KHO_FDT_MEMORY_MAP_PROP_NAME);
-			if (root)
-				return kho_radix_init_tree(&map,
-					phys_to_virt(get_unaligned((u64 *)root)));
+			if (found(page_address(page)))
+				return true;
 		}
 	}
-	return -ENOENT;
+	return false;
+}
+
+/* On a kernel that nothing was handed to there is one such page. */
+static bool is_fdt(void *virt)
+{
+	__be32 *head = virt;
+
+	if (be32_to_cpu(head[MAGIC]) != 0xd00dfeed ||
+	    be32_to_cpu(head[OFF_STRINGS]) >= PAGE_SIZE)
+		return false;
+	fdt = virt;
+	root = fdt_value("", KHO_FDT_MEMORY_MAP_PROP_NAME);
+	return root;
+}
+
+static int find_map(void)
+{
+	if (!find_page(is_fdt))
+		return -ENOENT;
+	return kho_radix_init_tree(&map, phys_to_virt(get_unaligned((u64 *)root)));
+}
+
+/* Of the scratch areas: for each of two nodes, of low memory, and for all. */
+static struct kho_scratch *table;
+
+static bool is_table(void *virt)
+{
+	table = virt;
+	for (int i = 0; i < 4; i++) {
+		if (!table[i].addr || !table[i].size ||
+		    !PAGE_ALIGNED(table[i].addr) || !PAGE_ALIGNED(table[i].size))
+			return false;
+	}
+	return table[0].addr == scratch && !table[4].addr && !table[4].size;
+}
+
+static struct kho_scratch *find_table(void)
+{
+	return find_page(is_table) ? table : NULL;
 }
 
 static void expect(const char *what, u64 val)
@@ -146,11 +191,48 @@ static int bad_pages(phys_addr_t phys, unsigned int order, unsigned int type)
 	return bad_key(kho_encode_key(phys, order, type));
 }
 
+/* What kept memory has in it: each page differs. */
+static u64 kept_word(phys_addr_t phys, unsigned int i)
+{
+	return ~phys ^ (u64)i << 32;
+}
+
+static int keep_pages(phys_addr_t phys, unsigned int order, unsigned int type)
+{
+	u64 *p = phys_to_virt(phys);
+
+	for (unsigned long n = 0; n < 1UL << order; n++, phys += PAGE_SIZE)
+		for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*p); i++)
+			*p++ = kept_word(phys, i);
+	phys -= PAGE_SIZE << order;
+	pr_info("expect kept %#llx, order %u, type %u\n", phys, order, type);
+	pr_info("held %lu\n", 1UL << order);
+	return add_key(phys, order, type);
+}
+
+static int held_pages(phys_addr_t phys, unsigned int order, unsigned int type)
+{
+	pr_info("held %lu\n", 1UL << order);
+	return add_key(phys, order, type);
+}
+
 static int bad_node(u64 *slot, u64 phys)
 {
 	expect("node", phys);
 	*slot = phys;
 	return 0;
+}
+
+/*
+ * Split pages around @phys, as large as no other preservation or reservation allows
+ * them: they are dropped, and what else is in them stays what it is.
+ */
+static int bad_huge(phys_addr_t phys)
+{
+	const unsigned int order = 29 - PAGE_SHIFT;
+
+	return bad_pages(round_down(phys, PAGE_SIZE << order), order,
+			 KHO_MEMDESC_SPLIT);
 }
 
 static u64 *new_slot(void)
@@ -164,6 +246,22 @@ static phys_addr_t new_pages(unsigned int order)
 	struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO, order);
 
 	return page ? page_to_phys(page) : 0;
+}
+
+/* More than the page allocator has in one piece: two neighbours of that. */
+static phys_addr_t new_large(void)
+{
+	static phys_addr_t at[256];
+	const size_t size = PAGE_SIZE << MAX_PAGE_ORDER;
+
+	for (unsigned int n = 0; n < ARRAY_SIZE(at); n++) {
+		at[n] = new_pages(MAX_PAGE_ORDER);
+		for (unsigned int i = 0; at[n] && i < n; i++) {
+			if ((at[i] ^ at[n]) == size)
+				return min(at[i], at[n]);
+		}
+	}
+	return 0;
 }
 
 static u64 *new_node(u64 *slot)
@@ -233,10 +331,34 @@ static int bad_subtree(const char *node, u64 phys)
 	return 0;
 }
 
-/*
- * The next kernel reserves a page at @phys: it takes the reserve_mem region of
- * scripts/damage for that, after it has checked the map.
- */
+/* The next kernel reserves a page at @phys, after it has checked the map. */
+static int late_reserve(phys_addr_t phys)
+{
+	pr_info("word test_kho_memdesc.reserve=%#llx\n", phys);
+	return 0;
+}
+
+static phys_addr_t start_of_memory(void)
+{
+	unsigned long start = ULONG_MAX;
+	int nid;
+
+	for_each_online_node(nid)
+		start = min(start, NODE_DATA(nid)->node_start_pfn);
+	/* x86 counts from 0, whatever is there. */
+	return IS_ENABLED(CONFIG_X86) ? 0 : PFN_PHYS(start);
+}
+
+/* The next kernel has no memory from @phys on, or on x86 not this page. */
+static void less_memory(const char *kind, phys_addr_t phys)
+{
+	if (!strncmp(kind, "memmap-", 7))
+		pr_info("word memmap=4K$%#llx\n", phys);
+	else
+		pr_info("word mem=%llu\n", phys - start_of_memory());
+}
+
+/* The next kernel is told that the reserve_mem region of scripts/damage is @phys. */
 static int bad_reserve_mem(phys_addr_t phys)
 {
 	void *data = fdt_value(MEMBLOCK_KHO_FDT, KHO_SUB_TREE_PROP_NAME);
@@ -416,10 +538,37 @@ static int do_damage(const char *kind)
 	if (!strcmp(kind, "key-type-only"))
 		return bad_key((unsigned long)KHO_MEMDESC_FOLIO <<
 			       KHO_MEMDESC_SHIFT);
+
+	/* What a newer kernel could have, or one that is built differently. */
 	if (!strcmp(kind, "key-type-unknown"))
-		return bad_pages(new_pages(0), 0, KHO_NR_MEMDESC);
+		return keep_pages(new_pages(0), 0, KHO_NR_MEMDESC);
 	if (!strcmp(kind, "key-type-last"))
-		return bad_pages(new_pages(0), 0, BIT(KHO_MEMDESC_BITS) - 1);
+		return keep_pages(new_pages(4), 4, BIT(KHO_MEMDESC_BITS) - 1);
+	if (!strcmp(kind, "key-order-unknown")) {
+		phys = new_large();
+		return phys ? keep_pages(phys, MAX_PAGE_ORDER + 1,
+					 KHO_MEMDESC_IOPTDESC) : -ENOMEM;
+	}
+	/* Two that overlap: which of them is true? */
+	if (!strcmp(kind, "keys-unknown")) {
+		phys = new_pages(3);
+		pr_info("held -4\n");
+		return keep_pages(phys, 3, KHO_NR_MEMDESC) ?:
+		       keep_pages(phys + 4 * PAGE_SIZE, 2, KHO_NR_MEMDESC + 1);
+	}
+	/* What is understood is believed, wherever in the map it comes. */
+	if (!strcmp(kind, "unknown-known")) {
+		phys = new_pages(9);
+		return held_pages(phys, 0, KHO_MEMDESC_FOLIO) ?:
+		       bad_pages(phys, 9, KHO_NR_MEMDESC);
+	}
+	if (!strcmp(kind, "order-known")) {
+		phys = new_large();
+		if (!phys)
+			return -ENOMEM;
+		return held_pages(phys + PAGE_SIZE, 0, KHO_MEMDESC_IOPTDESC) ?:
+		       bad_pages(phys, MAX_PAGE_ORDER + 1, KHO_MEMDESC_FOLIO);
+	}
 	if (!strcmp(kind, "key-too-wide")) {
 		leaf = new_leaf(&key);
 		__set_bit(5, leaf);
@@ -449,13 +598,25 @@ static int do_damage(const char *kind)
 	/* Two preservations, or one and a node, on the same pages. */
 	if (!strcmp(kind, "twice-order")) {
 		phys = new_pages(2);
-		return add_key(phys, 2, KHO_MEMDESC_FOLIO) ?:
+		return held_pages(phys, 2, KHO_MEMDESC_FOLIO) ?:
 		       bad_pages(phys + PAGE_SIZE, 0, KHO_MEMDESC_FOLIO);
 	}
 	if (!strcmp(kind, "twice-type")) {
 		phys = new_pages(0);
-		return add_key(phys, 0, KHO_MEMDESC_FOLIO) ?:
+		return held_pages(phys, 0, KHO_MEMDESC_FOLIO) ?:
 		       bad_pages(phys, 0, KHO_MEMDESC_IOPTDESC);
+	}
+	/* The second is larger: what is only in that is free, and once. */
+	if (!strcmp(kind, "twice-larger")) {
+		phys = new_pages(MAX_PAGE_ORDER);
+		return held_pages(phys + (PAGE_SIZE << 9), 9, KHO_MEMDESC_FOLIO) ?:
+		       bad_pages(phys, MAX_PAGE_ORDER, KHO_MEMDESC_BLOCK);
+	}
+	/* Over many blocks, and over more than a leaf has bits for. */
+	if (!strcmp(kind, "twice-huge")) {
+		phys = new_pages(0);
+		return held_pages(phys, 0, KHO_MEMDESC_FOLIO) ?:
+		       bad_huge(phys);
 	}
 	if (!strcmp(kind, "twice-object")) {
 		if (kho_radix_walk_tree(&map, &split_cb, &phys) != 1)
@@ -500,20 +661,27 @@ static int do_damage(const char *kind)
 	if (!strcmp(kind, "node-garbage")) {
 		node = new_node(new_slot());
 		get_random_bytes(node, PAGE_SIZE);
-		pr_info("expect flood\n");
+		/* Not one of them is a page. */
+		for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*node); i++)
+			node[i] |= 1;
+		pr_info("expect flood %lu\n", PAGE_SIZE / sizeof(*node));
 		return 0;
 	}
 	if (!strcmp(kind, "leaf-garbage")) {
-		get_random_bytes(new_leaf(&key), PAGE_SIZE);
-		pr_info("expect flood\n");
+		leaf = new_leaf(&key);
+		get_random_bytes(leaf, PAGE_SIZE);
+		pr_info("expect flood %u\n",
+			bitmap_weight(leaf, PAGE_SIZE * BITS_PER_BYTE));
 		return 0;
 	}
 
 	/* Data of others that is not there. */
 	if (!strcmp(kind, "subtree-beyond"))
 		return bad_subtree("kexec-metadata", NO_MEMORY);
-	if (!strcmp(kind, "subtree-not-preserved"))
+	if (!strcmp(kind, "subtree-not-preserved")) {
+		pr_info("expect no region\n");
 		return bad_subtree("memblock", new_pages(0));
+	}
 	/* Its owner must hear of it, and stops the boot. */
 	if (!strcmp(kind, "subtree-luo"))
 		return bad_subtree("LUO", new_pages(0));
@@ -532,13 +700,77 @@ static int do_damage(const char *kind)
 		if (!node)
 			return -ENOENT;
 		expect("subtree", get_unaligned(node));
-		return bad_reserve_mem(PAGE_ALIGN_DOWN(get_unaligned(node)));
+		pr_info("expect lost 1\n");
+		return late_reserve(PAGE_ALIGN_DOWN(get_unaligned(node)));
+	}
+	/* All of it is gone, for one page. */
+	if (!strcmp(kind, "pages-reserved")) {
+		phys = new_pages(3);
+		pr_info("expect lost 1\n");
+		return add_key(phys, 3, KHO_MEMDESC_IOPTDESC) ?:
+		       late_reserve(phys + 5 * PAGE_SIZE);
+	}
+	if (!strcmp(kind, "kept-reserved")) {
+		phys = new_pages(3);
+		pr_info("expect lost 1\n");
+		/* The rest of it stays kept. */
+		return keep_pages(phys, 3, KHO_NR_MEMDESC) ?:
+		       late_reserve(phys + 5 * PAGE_SIZE);
+	}
+
+	/* A region of reserve_mem is no reason to give others' memory up. */
+	if (!strcmp(kind, "region-folio")) {
+		phys = new_pages(0);
+		pr_info("expect region refused\n");
+		return held_pages(phys, 0, KHO_MEMDESC_FOLIO) ?:
+		       bad_reserve_mem(phys);
+	}
+	if (!strcmp(kind, "region-part")) {
+		phys = new_pages(3);
+		pr_info("expect region refused\n");
+		return held_pages(phys, 3, KHO_MEMDESC_SPLIT) ?:
+		       bad_reserve_mem(phys + PAGE_SIZE);
+	}
+	if (!strcmp(kind, "region-map")) {
+		pr_info("expect region refused\n");
+		return bad_reserve_mem(virt_to_phys(map.root));
+	}
+	if (!strcmp(kind, "region-free")) {
+		pr_info("expect region refused\n");
+		return bad_reserve_mem(new_pages(0));
+	}
+	if (!strcmp(kind, "none")) {
+		pr_info("expect nothing\n");
+		return 0;
 	}
 
 	if (!strncmp(kind, "slab-", 5))
 		return bad_record(kind);
 	if (!strncmp(kind, "chunk-", 6))
 		return bad_chunk(kind);
+
+	/* What was preserved is not in the next kernel's memory. */
+	if (!strcmp(kind, "memmap-data")) {
+		phys = new_pages(0);
+		less_memory(kind, phys);
+		return bad_pages(phys, 0, KHO_MEMDESC_FOLIO);
+	}
+	if (!strcmp(kind, "memmap-part")) {
+		phys = new_pages(4);
+		less_memory(kind, phys + 7 * PAGE_SIZE);
+		return bad_pages(phys, 4, KHO_MEMDESC_SPLIT);
+	}
+	if (!strcmp(kind, "mem-fdt") || !strcmp(kind, "memmap-fdt")) {
+		less_memory(kind, virt_to_phys(fdt));
+		return refused();
+	}
+	if (!strcmp(kind, "mem-root") || !strcmp(kind, "memmap-root")) {
+		phys = virt_to_phys(map.root);
+		less_memory(kind, phys);
+		if (!strcmp(kind, "memmap-root") || phys > virt_to_phys(fdt))
+			expect("node", phys);
+		return refused();
+	}
 
 	/* Who releases a region here must not find it taken back. */
 	if (!strcmp(kind, "region-released")) {
@@ -552,7 +784,9 @@ static int do_damage(const char *kind)
 
 	/* What nothing can be taken in with. */
 	if (!strcmp(kind, "fdt-reserved"))
-		return bad_reserve_mem(virt_to_phys(fdt)) ?: refused();
+		return late_reserve(virt_to_phys(fdt)) ?: refused();
+	if (!strcmp(kind, "map-reserved"))
+		return late_reserve(virt_to_phys(map.root)) ?: refused();
 	if (!strcmp(kind, "root-beyond"))
 		bad_root(NO_MEMORY);
 	else if (!strcmp(kind, "root-unaligned"))
@@ -564,7 +798,19 @@ static int do_damage(const char *kind)
 	else if (!strcmp(kind, "fdt-not-preserved"))
 		kho_radix_del_key(&map, kho_encode_key(virt_to_phys(fdt), 0,
 						       KHO_MEMDESC_FOLIO));
-	else if (!strcmp(kind, "fdt-magic"))
+	else if (!strcmp(kind, "fdt-table-unaligned") ||
+		 !strcmp(kind, "fdt-table-beyond") ||
+		 !strcmp(kind, "fdt-table-twice")) {
+		if (!find_table())
+			return -ENOENT;
+		/* Not one of the first, in which kexec finds room yet. */
+		if (!strcmp(kind, "fdt-table-unaligned"))
+			table[3].addr += 8;
+		else if (!strcmp(kind, "fdt-table-beyond"))
+			table[3].addr = BIT_ULL(60);
+		else
+			table[3] = table[0];
+	} else if (!strcmp(kind, "fdt-magic"))
 		fdt[MAGIC] = 0;
 	else if (!strcmp(kind, "fdt-struct"))
 		fdt[OFF_STRUCT] = cpu_to_be32(PAGE_SIZE - 4);
@@ -583,10 +829,78 @@ static int do_damage(const char *kind)
 	return refused();
 }
 
+static bool is_kept(phys_addr_t phys, unsigned int order)
+{
+	for (unsigned long n = 0; n < 1UL << order; n++, phys += PAGE_SIZE) {
+		struct page *page = phys_to_page(phys);
+		const u64 *p = phys_to_virt(phys);
+
+		if (page_count(page) != 1 || PageBuddy(page) || PageLRU(page) ||
+		    page_has_type(page)) {
+			pr_err("%pa is not kept: %d references, %#lx\n", &phys,
+			       page_count(page), page->flags.f);
+			return false;
+		}
+		for (unsigned int i = 0; i < PAGE_SIZE / sizeof(*p); i++) {
+			if (p[i] != kept_word(phys, i)) {
+				pr_err("%pa was written to: %#llx\n", &phys, p[i]);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* Write to all memory that anybody can have. */
+static void fill_free_memory(void)
+{
+	struct page *page, *next;
+	unsigned long nr = 0;
+	LIST_HEAD(pages);
+
+	while ((page = alloc_page(GFP_HIGHUSER_MOVABLE | __GFP_NORETRY |
+				  __GFP_NOWARN))) {
+		memset(page_address(page), 0x5a, PAGE_SIZE);
+		list_add(&page->lru, &pages);
+		nr++;
+		cond_resched();
+	}
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
+	pr_info("filled %lu pages\n", nr);
+}
+
+static int check_kept(void)
+{
+	unsigned int n = 0, order;
+	phys_addr_t phys;
+	char *one;
+
+	fill_free_memory();
+	while ((one = strsep(&kept, ","))) {
+		if (sscanf(one, "%lli:%u", &phys, &order) != 2)
+			return -EINVAL;
+		if (!is_kept(phys, order))
+			return -EIO;
+		if (PTR_ERR(kho_folio_restore(phys)) != -EOPNOTSUPP ||
+		    PTR_ERR(kho_pages_restore(phys, order)) != -EOPNOTSUPP ||
+		    PTR_ERR(kho_ioptdesc_restore(phys)) != -EOPNOTSUPP) {
+			pr_err("%pa is kept, and can be restored\n", &phys);
+			return -EIO;
+		}
+		n++;
+	}
+	pr_info("%u are kept\n", n);
+	return 0;
+}
+
 static int __init kho_damage_init(void)
 {
 	char *kind;
 	int err;
+
+	if (kept)
+		return check_kept();
 
 	err = find_map();
 	if (err)
