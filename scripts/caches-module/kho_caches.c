@@ -15,6 +15,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kfence.h>
 #include <linux/kho_memdesc.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -375,6 +376,33 @@ static int preserve(void)
 	return err ?: bad ? -EIO : 0;
 }
 
+/* Preserves and unpreserves until the kernel is left, in the middle of it. */
+static int storm(void *arg)
+{
+	void *objs[64] = {};
+	u32 rnd = (unsigned long)arg * 2654435761u + 1;
+
+	while (true) {
+		unsigned int i;
+
+		rnd = rnd * 1664525 + 1013904223;
+		i = rnd >> 26;
+		if (objs[i]) {
+			kho_slab_unpreserve(objs[i]);
+			kfree(objs[i]);
+			objs[i] = NULL;
+		} else {
+			objs[i] = kmalloc(8 << (rnd >> 16) % 9, GFP_KERNEL);
+			if (objs[i] && kho_slab_preserve(objs[i])) {
+				kfree(objs[i]);
+				objs[i] = NULL;
+			}
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
 static int __init kho_caches_init(void)
 {
 	int err;
@@ -393,7 +421,10 @@ static int __init kho_caches_init(void)
 		kmem_cache_destroy(specs[i].cache);
 		specs[i].cache = NULL;
 	}
-	return preserve();
+	err = preserve();
+	for (unsigned long i = 0; !err && i < 2 * num_online_cpus(); i++)
+		kthread_run(storm, (void *)i, "kho-storm");
+	return err;
 }
 module_init(kho_caches_init);
 

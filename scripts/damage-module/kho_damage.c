@@ -440,8 +440,6 @@ static int bad_record(const char *kind)
 		new->object_size = new->size + 1;
 	} else if (!strcmp(kind, "slab-objects")) {
 		new->objects++;
-	} else if (!strcmp(kind, "slab-none")) {
-		new->bitmap = 0;
 	} else if (!strcmp(kind, "slab-align")) {
 		new->align = 31;
 	} else if (!strcmp(kind, "slab-flags")) {
