@@ -98,7 +98,7 @@ struct manifest {
 	struct entry entry[];
 };
 
-static unsigned int bad, copies, others, guarded;
+static unsigned int bad, copies, others, guarded, over;
 
 #define CHECK(cond, fmt, ...) do {						\
 		if (!(cond)) {							\
@@ -325,6 +325,7 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 	e->guarded = is_kfence_address(obj);
 	guarded += e->guarded;
 	e->phys = virt_to_phys(obj);
+	over += above && e->phys >= above;
 	e->spec = spec;
 	e->seed = m->count++;
 	fill(obj, e->seed, s->size);
@@ -411,8 +412,8 @@ static int preserve(void)
 		err = kho_folio_preserve(folio);
 	if (!err)
 		err = kho_add_subtree(SUBTREE, m, size);
-	pr_info("preserved %u objects, %u guarded, %u pairs of caches are merged: %d\n",
-		m->count, guarded, others, err);
+	pr_info("preserved %u objects, %u guarded, %u above %#lx, %u pairs of caches are merged: %d\n",
+		m->count, guarded, over, above, others, err);
 	return err ?: bad ? -EIO : 0;
 }
 
