@@ -32,6 +32,9 @@ MODULE_PARM_DESC(in_place, "the previous kernel had the same caches: nothing may
 static bool movable;
 module_param(movable, bool, 0);
 MODULE_PARM_DESC(movable, "there must have been copies of what lies in ZONE_MOVABLE");
+static ulong above;
+module_param(above, ulong, 0);
+MODULE_PARM_DESC(above, "what is preserved on node 1 lies above that address");
 static bool extra;
 module_param(extra, bool, 0);
 MODULE_PARM_DESC(extra, "have caches first that those of the test can be aliases of");
@@ -95,7 +98,7 @@ struct manifest {
 	struct entry entry[];
 };
 
-static unsigned int bad, copies, others, guarded;
+static unsigned int bad, copies, others, guarded, over;
 
 #define CHECK(cond, fmt, ...) do {						\
 		if (!(cond)) {							\
@@ -322,11 +325,46 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 	e->guarded = is_kfence_address(obj);
 	guarded += e->guarded;
 	e->phys = virt_to_phys(obj);
+	over += above && e->phys >= above;
 	e->spec = spec;
 	e->seed = m->count++;
 	fill(obj, e->seed, s->size);
 	return s->kmalloc ? kho_slab_preserve(obj) :
 			    kho_kmem_cache_preserve(s->cache, obj);
+}
+
+/* All free memory of node 1 below @above, or above it. */
+static LIST_HEAD(low);
+static LIST_HEAD(high);
+
+static void give_back(struct list_head *list)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, list, lru) {
+		unsigned int order = page_private(page);
+
+		list_del(&page->lru);
+		set_page_private(page, 0);
+		__free_pages(page, order);
+	}
+}
+
+static void take_low(void)
+{
+	for (int order = MAX_PAGE_ORDER; order >= 0; order--) {
+		struct page *page;
+
+		while ((page = alloc_pages_node(1, GFP_KERNEL | __GFP_THISNODE |
+						__GFP_NOWARN | __GFP_NORETRY |
+						__GFP_NOMEMALLOC, order))) {
+			set_page_private(page, order);
+			list_add(&page->lru,
+				 page_to_phys(page) < above ? &low : &high);
+			cond_resched();
+		}
+	}
+	give_back(&high);
 }
 
 static int preserve(void)
@@ -344,6 +382,8 @@ static int preserve(void)
 	if (!folio)
 		return -ENOMEM;
 	m = folio_address(folio);
+	if (above)
+		take_low();
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(specs) && !err; i++) {
 		struct spec *s = &specs[i];
@@ -365,14 +405,15 @@ static int preserve(void)
 		for (n = 0; n < s->count - s->count / 2 && !err; n++)
 			err = preserve_one(m, i);
 	}
+	give_back(&low);
 	CHECK(!merged || others, "no caches were merged");
 	CHECK(!guard || guarded, "none is guarded by kfence");
 	if (!err)
 		err = kho_folio_preserve(folio);
 	if (!err)
 		err = kho_add_subtree(SUBTREE, m, size);
-	pr_info("preserved %u objects, %u guarded, %u pairs of caches are merged: %d\n",
-		m->count, guarded, others, err);
+	pr_info("preserved %u objects, %u guarded, %u above %#lx, %u pairs of caches are merged: %d\n",
+		m->count, guarded, over, above, others, err);
 	return err ?: bad ? -EIO : 0;
 }
 
