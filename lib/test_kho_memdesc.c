@@ -126,6 +126,23 @@ MODULE_PARM_DESC(reserve, "Physical address of a page to reserve early in the bo
 /* Objects that are allocated between those that are restored. */
 #define KMT_MAX_NOISE		4096
 
+/*
+ * By how many pages a counter may be off after all objects were restored, because
+ * other users move it as well. Threads come and go, with stacks in vmalloc space
+ * if CONFIG_VMAP_STACK=y. A process that ends takes some 20 page tables with it.
+ * What the test restores are thousands of pages and hundreds of page tables.
+ */
+#define KMT_SLACK_VMALLOC	(IS_ENABLED(CONFIG_VMAP_STACK) ? 128 : 16)
+#define KMT_SLACK_PAGETABLE	64
+
+/*
+ * One of so many large kmalloc objects may seem to be accounted wrongly: somebody
+ * else allocated or freed a slab while that object was restored. With each object
+ * these two allocate one of their own, or keep one.
+ */
+#define KMT_SLACK_SLAB_SHARE	\
+	(IS_ENABLED(CONFIG_DEBUG_KMEMLEAK) || IS_ENABLED(CONFIG_KASAN) ? 2 : 4)
+
 enum kmt_type {
 	KMT_FOLIO,
 	KMT_PAGES,
@@ -1317,8 +1334,9 @@ static void kmt_bad_list_leak(const struct kmt_object *obj, phys_addr_t phys)
 	slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B) - slab;
 
 	/* other users of memory are noise */
-	kmt_expect(obj, "failed restores of a list", "leak", false, slab >
-		   PFN_DOWN(rounds * sizeof(struct ioptdesc)));
+	kmt_expect(obj, "failed restores of a list", "leak", 0,
+		   slab > (long)PFN_DOWN(rounds * sizeof(struct ioptdesc)) ?
+		   slab : 0);
 }
 
 /*
@@ -1865,7 +1883,7 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 		addr = kmt_restore_nomem(obj, entry->phys);
 	else
 		addr = kmt_restore(obj, entry->phys);
-	*nr_vmalloc += global_node_page_state_snapshot(NR_VMALLOC) - nr;
+	nr = global_node_page_state_snapshot(NR_VMALLOC) - nr;
 	nr_slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B) - nr_slab;
 	kmt_note_pagetables(obj, tables, 1);
 
@@ -1881,9 +1899,13 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored,
 	kmt_expect_iommu(obj, 1);
 	kmt_check_iommu(obj);
 
+	/* An area may be larger than its object, which a module cannot see. */
+	if (!kmt_is_vmalloc(obj->type))
+		*nr_vmalloc += nr;
+	else if (entry->vm_known)
+		*nr_vmalloc += nr - (long)entry->vm_pages;
+
 	if (kmt_is_vmalloc(obj->type)) {
-		*nr_vmalloc -= entry->vm_known ? entry->vm_pages :
-						 PFN_UP(obj->size);
 		kmt_check_vmalloc(obj, entry);
 	} else if (kmt_is_slab(obj->type) &&
 		   (entry->flags & KMT_GUARDED || copies)) {
@@ -2012,14 +2034,15 @@ static int kmt_cmd_restore(void)
 	}
 	kvfree(restored);
 
-	/* other users of vmalloc memory are noise */
+	pr_info("other users: %ld pages of vmalloc, %u and %u of %u and %u objects of large kmalloc\n",
+		nr_vmalloc, kmt_large_wrong[0], kmt_large_wrong[1], kmt_large[0],
+		kmt_large[1]);
 	kmt_expect(&noise, "NR_VMALLOC", "pages not accounted", 0,
-		   abs(nr_vmalloc) > 128 ? nr_vmalloc : 0);
-	/* and of slabs, but not of most of these objects */
+		   abs(nr_vmalloc) > KMT_SLACK_VMALLOC ? nr_vmalloc : 0);
 	noise.type = KMT_LARGE_KMALLOC;
 	for (int i = 0; i < 2; i++)
 		kmt_expect(&noise, "NR_SLAB_UNRECLAIMABLE_B", "objects not accounted",
-			   0, 2 * kmt_large_wrong[i] > kmt_large[i] ?
+			   0, KMT_SLACK_SLAB_SHARE * kmt_large_wrong[i] > kmt_large[i] ?
 			   kmt_large_wrong[i] : 0);
 
 	kmt_check_caches();
@@ -2394,9 +2417,9 @@ static int kmt_run(char *line)
 	else
 		return -EINVAL;
 
-	/* A process that ends takes some 20 with it. Here it is hundreds. */
 	kmt_expect(&noise, "NR_PAGETABLE", "pages not accounted", 0,
-		   abs(kmt_pagetable_noise) > 96 ? kmt_pagetable_noise : 0);
+		   abs(kmt_pagetable_noise) > KMT_SLACK_PAGETABLE ?
+		   kmt_pagetable_noise : 0);
 
 	for (unsigned int type = 0; type < KMT_NR_TYPES; type++) {
 		if (kmt_failed[type])
@@ -2405,8 +2428,8 @@ static int kmt_run(char *line)
 		kmt_failed[type] = 0;
 	}
 	before = kmt_mismatches() - before;
-	pr_info("%s: %lu checks, %lu mismatches, error %d\n", cmd, kmt_checks,
-		before, err);
+	pr_info("%s: %lu checks, %lu mismatches, error %d, page tables of other users: %ld\n",
+		cmd, kmt_checks, before, err, kmt_pagetable_noise);
 	if (err)
 		return err;
 	return before ? -EIO : 0;

@@ -1612,8 +1612,8 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
  *
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
- *	there, ERR_PTR(-ENOENT) if nothing is, or early in the boot
- *	ERR_PTR(-ENOMEM).
+ *	there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if the folio
+ *	has a hardware error, or early in the boot ERR_PTR(-ENOMEM).
  */
 struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 {

@@ -25,7 +25,7 @@
 static DEFINE_XARRAY(kho_errors);
 
 /* What the previous kernel has listed, until it is counted; NULL for nothing. */
-static const struct kho_memory_errors *kho_errors_in __initdata;
+static struct kho_memory_errors *kho_errors_in __initdata;
 
 /**
  * kho_memory_error_add - a page has a hardware error
@@ -113,7 +113,7 @@ failed:
  */
 void __init kho_memory_errors_init(void)
 {
-	const struct kho_memory_errors *errors;
+	struct kho_memory_errors *errors;
 	phys_addr_t phys;
 	size_t size;
 
@@ -139,7 +139,7 @@ void __init kho_memory_errors_init(void)
  */
 void __init kho_mark_memory_errors(unsigned long pfn, unsigned long end)
 {
-	const struct kho_memory_errors *errors = kho_errors_in;
+	struct kho_memory_errors *errors = kho_errors_in;
 	u32 low = 0, high;
 
 	if (likely(!errors))
@@ -171,7 +171,7 @@ void __init kho_mark_memory_errors(unsigned long pfn, unsigned long end)
  */
 void __init kho_memory_errors_count(void)
 {
-	const struct kho_memory_errors *errors = kho_errors_in;
+	struct kho_memory_errors *errors = kho_errors_in;
 	struct page *page;
 
 	if (!errors)
@@ -186,5 +186,5 @@ void __init kho_memory_errors_count(void)
 	}
 	pr_info("%u pages had hardware errors before\n", errors->nr);
 	kho_errors_in = NULL;
-	kho_restore_free((void *)errors);
+	kho_restore_free(errors);
 }

@@ -83,8 +83,9 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the descriptor, or ERR_PTR(-EINVAL) if it is no page table that is
- *	preserved there, ERR_PTR(-ENOENT) if nothing is, or ERR_PTR(-ENOMEM) if
- *	there was no memory for the lock, or early in the boot.
+ *	preserved there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if
+ *	the table has a hardware error, or ERR_PTR(-ENOMEM) if there was no memory
+ *	for the lock, or early in the boot.
  */
 struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 {

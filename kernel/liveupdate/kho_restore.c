@@ -31,7 +31,8 @@
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
  *	type, @phys is not aligned, or @desc is %NULL where it is to be attached,
- *	%-ENOENT if nothing is preserved there, %-ENOMEM if there was no memory
+ *	%-ENOENT if nothing is preserved there, %-EHWPOISON if some of the memory
+ *	has a hardware error, %-ENOMEM if there was no memory
  *	for what the type needs beyond its pages, or early in the boot for struct
  *	pages, %-EOPNOTSUPP if no memory of this type can be handed over.
  */

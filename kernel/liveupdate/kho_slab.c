@@ -64,8 +64,8 @@ struct kho_slab_map {
  * shrinker that may enter file systems can unpreserve what it frees, and must not
  * meet the lock of an allocation that it runs for.
  *
- * The root stays once it was made. To remove the subtree with the last object
- * would take the lock of the FDT, under which others allocate with GFP_KERNEL.
+ * The root is made before the lock is taken, and stays: subtrees come and go with
+ * the lock of the FDT held, under which others allocate with GFP_KERNEL.
  */
 static struct {
 	struct mutex lock;	/* protects everything here, and the chunks */
@@ -307,11 +307,23 @@ static void kho_slab_unlink_chunk(struct kho_slab_chunk *chunk,
 	list_del(&page->lru);
 }
 
-static int kho_slab_new_root(void)
+static noinline int kho_slab_new_root(void)
 {
-	struct kho_slab_root *root = kho_alloc_preserve(sizeof(*root));
+	static DEFINE_MUTEX(lock);
+	struct kho_slab_root *root;
 	int err;
 
+	if (!kho_out.radix_tree.root)
+		return -EOPNOTSUPP;
+	/* There are no records in this format. */
+	if (kho_write_v4)
+		return 0;
+
+	guard(mutex)(&lock);
+	if (kho_slab_out.root)
+		return 0;
+
+	root = kho_alloc_preserve(sizeof(*root));
 	if (IS_ERR(root))
 		return PTR_ERR(root);
 
@@ -324,24 +336,22 @@ static int kho_slab_new_root(void)
 
 	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++)
 		INIT_LIST_HEAD(&kho_slab_out.room[i]);
-	kho_slab_out.root = root;
+	/* Pairs with smp_load_acquire() in __kho_slab_preserve(). */
+	smp_store_release(&kho_slab_out.root, root);
 	return 0;
 }
 
 static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
 {
 	struct kho_slab_chunk *chunk;
+	struct folio *folio;
 	int err;
 
-	if (!kho_slab_out.root) {
-		err = kho_slab_new_root();
-		if (err)
-			return ERR_PTR(err);
-	}
-
-	chunk = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!chunk)
+	/* Where the next kernel finds it, even if memory was added meanwhile. */
+	folio = kho_alloc_folio(0);
+	if (!folio)
 		return ERR_PTR(-ENOMEM);
+	chunk = folio_address(folio);
 
 	err = kho_preserve_page_desc(virt_to_page(chunk), 0,
 				     KHO_MEMDESC_METADATA);
@@ -358,12 +368,11 @@ static struct kho_slab_chunk *kho_slab_new_chunk(unsigned int chain)
 static void *kho_slab_new_entry(unsigned int chain)
 {
 	struct kho_slab_chunk *chunk;
-	struct page *page = NULL;
+	struct page *page;
 	u64 *entry;
 
-	if (kho_slab_out.root)
-		page = list_first_entry_or_null(&kho_slab_out.room[chain],
-						struct page, lru);
+	page = list_first_entry_or_null(&kho_slab_out.room[chain], struct page,
+					lru);
 	if (page) {
 		chunk = page_address(page);
 	} else {
@@ -919,8 +928,12 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 	const char *why;
 	int err;
 
-	if (unlikely(!kho_out.radix_tree.root))
-		return -EOPNOTSUPP;
+	/* Pairs with smp_store_release() in kho_slab_new_root(). */
+	if (unlikely(!smp_load_acquire(&kho_slab_out.root))) {
+		err = kho_slab_new_root();
+		if (err)
+			return err;
+	}
 
 	guard(mutex)(&kho_slab_out.lock);
 

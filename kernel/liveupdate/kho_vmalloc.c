@@ -443,8 +443,8 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
  * Context: Process context, may sleep, after vmalloc is up.
  * Return: the address of the area, or ERR_PTR: %-EINVAL if @ser or what it
  *	leads to makes no sense, %-ENOENT if some of it is not preserved or was
- *	restored before, %-ENOMEM. After an error nothing is restored, and the
- *	call can be repeated.
+ *	restored before, %-EHWPOISON if some of it has a hardware error, %-ENOMEM.
+ *	After an error nothing is restored, and the call can be repeated.
  */
 void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 {

@@ -299,6 +299,34 @@ static void memdesc_put_test_device(struct kunit *test)
 }
 #endif
 
+/*
+ * A folio goes with all that belongs to one, also where the state of a large
+ * one does not tell that it is.
+ */
+static void memdesc_put_test_folio(struct kunit *test)
+{
+	/* Preemption is disabled meanwhile, and locks are taken. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		kunit_skip(test, "not with PREEMPT_RT");
+
+	for (unsigned int order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
+		struct folio *folio = folio_alloc(GFP_KERNEL, order);
+
+		KUNIT_ASSERT_NOT_NULL(test, folio);
+		KUNIT_ASSERT_EQ(test, mem_cgroup_charge(folio, NULL,
+							GFP_KERNEL), 0);
+		KUNIT_EXPECT_EQ(test, folio_memcg_charged(folio),
+				IS_ENABLED(CONFIG_MEMCG) &&
+				!mem_cgroup_disabled());
+		/* What is freed stays on this CPU's list, to be looked at. */
+		preempt_disable();
+		free_page_desc(&folio->page);
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
+		KUNIT_EXPECT_FALSE(test, folio_memcg_charged(folio));
+		preempt_enable();
+	}
+}
+
 /* Folios of an LRU list, whose lock a batch keeps, and what does not want it. */
 static void memdesc_put_test_batch(struct kunit *test)
 {
@@ -557,6 +585,7 @@ static void memdesc_put_test_netmem(struct kunit *test)
 static struct kunit_case memdesc_put_test_cases[] = {
 	KUNIT_CASE(memdesc_put_test_frozen),
 	KUNIT_CASE(memdesc_put_test_table),
+	KUNIT_CASE(memdesc_put_test_folio),
 	KUNIT_CASE(memdesc_put_test_hugetlb),
 	KUNIT_CASE(memdesc_put_test_device),
 	KUNIT_CASE(memdesc_put_test_batch),

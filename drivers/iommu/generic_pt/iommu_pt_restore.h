@@ -5,8 +5,8 @@
  *
  * Nothing that comes in is trusted. A table may be read only once KHO has said
  * that it is preserved as one, and nothing is restored before the whole page
- * table was read and found sound: devices use it, so half of it could neither
- * be used nor freed. So the tables are claimed while they are read, which can be
+ * table was read and found sound: an IOMMU may be walking it, so half of it could
+ * neither be used nor freed. So the tables are claimed while they are read, which can be
  * undone, and restored in the end by a step that cannot fail.
  */
 #ifndef __GENERIC_PT_IOMMU_PT_RESTORE_H
