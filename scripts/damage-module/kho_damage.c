@@ -34,6 +34,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/random.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/unaligned.h>
@@ -352,7 +353,9 @@ static phys_addr_t start_of_memory(void)
 /* The next kernel has no memory from @phys on, or on x86 not this page. */
 static void less_memory(const char *kind, phys_addr_t phys)
 {
-	if (!strncmp(kind, "memmap-", 7))
+	/* A kernel does not come up with next to nothing. */
+	if (!strncmp(kind, "memmap-", 7) ||
+	    (IS_ENABLED(CONFIG_X86) && phys < SZ_512M))
 		pr_info("word memmap=4K$%#llx\n", phys);
 	else
 		pr_info("word mem=%llu\n", phys - start_of_memory());
@@ -765,7 +768,9 @@ static int do_damage(const char *kind)
 	if (!strcmp(kind, "mem-root") || !strcmp(kind, "memmap-root")) {
 		phys = virt_to_phys(map.root);
 		less_memory(kind, phys);
-		if (!strcmp(kind, "memmap-root") || phys > virt_to_phys(fdt))
+		/* Or the FDT goes with it. */
+		if (!strcmp(kind, "memmap-root") || phys > virt_to_phys(fdt) ||
+		    (IS_ENABLED(CONFIG_X86) && phys < SZ_512M))
 			expect("node", phys);
 		return refused();
 	}
