@@ -164,9 +164,9 @@ static phys_addr_t next_page;
 static long may_allocate, in_use;
 #define slab_is_available() false
 #define GFP_KERNEL 0
-#define get_zeroed_page(gfp) 0UL
+#define kho_alloc_folio(order) ((struct folio *)NULL)
+#define folio_address(folio) ((void *)(folio))
 #define free_page(addr) ((void)(addr))
-#define kho_pfn_hotadded(pfn) false
 
 static inline void *memblock_alloc(unsigned long size, unsigned long align)
 {
