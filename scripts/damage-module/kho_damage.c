@@ -431,11 +431,16 @@ static int bad_record(const char *kind)
 	} else if (!strcmp(kind, "slab-order")) {
 		new->order = 64;
 	} else if (!strcmp(kind, "slab-greedy")) {
-		/* All that lies around that slab, as a larger one. */
+		/*
+		 * All that lies around that slab, as a larger one. Address 0 would
+		 * be no record.
+		 */
 		new->order = MAX_PAGE_ORDER;
-		new->phys = ALIGN_DOWN(first->phys, PAGE_SIZE << MAX_PAGE_ORDER);
+		while (first->phys < PAGE_SIZE << new->order)
+			new->order--;
+		new->phys = ALIGN_DOWN(first->phys, PAGE_SIZE << new->order);
 		new->objects = 64;
-		new->size = (PAGE_SIZE << MAX_PAGE_ORDER) / 64;
+		new->size = (PAGE_SIZE << new->order) / 64;
 		new->left_pad = 0;
 		new->align = 0;
 		new->bitmap = 1;
