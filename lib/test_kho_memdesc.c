@@ -129,10 +129,12 @@ MODULE_PARM_DESC(reserve, "Physical address of a page to reserve early in the bo
 /*
  * By how many pages a counter may be off after all objects were restored, because
  * other users move it as well. Threads come and go, with stacks in vmalloc space
- * if CONFIG_VMAP_STACK=y. A process that ends takes some 20 page tables with it.
+ * if CONFIG_VMAP_STACK=y. Where allocations are made to fail, a table that
+ * kvmalloc() makes once lies there, too: 18 pages were seen. A process that ends
+ * takes some 20 page tables with it.
  * What the test restores are thousands of pages and hundreds of page tables.
  */
-#define KMT_SLACK_VMALLOC	(IS_ENABLED(CONFIG_VMAP_STACK) ? 128 : 16)
+#define KMT_SLACK_VMALLOC	(IS_ENABLED(CONFIG_VMAP_STACK) ? 128 : 32)
 #define KMT_SLACK_PAGETABLE	64
 
 /*

@@ -612,7 +612,7 @@ kho_slab_get_record(struct slab *slab, const void *obj)
 {
 	struct kho_slab_record *rec = kho_slab_find_record(slab);
 
-	if (unlikely(IS_ERR_OR_NULL(rec))) {
+	if (IS_ERR_OR_NULL(rec)) {
 		rec = kho_slab_no_record(slab, PTR_ERR(rec), obj);
 		if (IS_ERR(rec))
 			return rec;

@@ -859,6 +859,7 @@ static void cache_account(struct kunit *test)
 	expect_counters(test, p, before, 0, 0);
 	css_put(&memcg->css);
 }
+
 static void *get_charged(const struct cache_param *p, struct mem_cgroup *memcg)
 {
 	struct mem_cgroup *old = current->active_memcg;
