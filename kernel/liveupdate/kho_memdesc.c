@@ -1244,6 +1244,21 @@ static noinline bool kho_is_kept(phys_addr_t phys)
 	return false;
 }
 
+/* Out of line: what only a refusal needs costs each restore six instructions. */
+static noinline int kho_refuse_claim(int err, phys_addr_t phys,
+				     union kho_page_info info,
+				     enum kho_memdesc want, const char *why)
+{
+	if (info.magic == KHO_PAGE_POISONED) {
+		err = -EHWPOISON;
+		why = "memory with a hardware error";
+	} else if (kho_is_kept(phys)) {
+		err = -EOPNOTSUPP;
+		why = "this kernel does not understand how it is preserved";
+	}
+	return kho_refuse(err, "restore", phys, info.order, want, why);
+}
+
 /* With @for_good nothing is left of the stamp: it cannot be given back. */
 static __always_inline int
 __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
@@ -1269,13 +1284,8 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		return -ENOMEM;
 	info->page_private = READ_ONCE(page->private);
-	if (unlikely(info->magic != KHO_PAGE_MAGIC)) {
-		if (info->magic == KHO_PAGE_POISONED) {
-			err = -EHWPOISON;
-			why = "memory with a hardware error";
-		}
+	if (unlikely(info->magic != KHO_PAGE_MAGIC))
 		goto refuse;
-	}
 
 	err = -EINVAL;
 	if (unlikely(info->type != want && !(types & BIT(info->type)))) {
@@ -1311,12 +1321,8 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	return 0;
 
 refuse:
-	if (kho_is_kept(phys)) {
-		err = -EOPNOTSUPP;
-		why = "this kernel does not understand how it is preserved";
-	}
-	kho_refuse(err, "restore", phys, info->order, want, why);
-	return err;
+	/* It is never 0, which the compiler cannot see. */
+	return kho_refuse_claim(err, phys, *info, want, why) ?: -EINVAL;
 }
 
 /**
