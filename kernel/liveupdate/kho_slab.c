@@ -1188,10 +1188,14 @@ static int kho_slab_in_enter(const struct kho_slab_record *rec)
  */
 static int __ref kho_slab_check_stamp(const struct kho_slab_record *rec)
 {
+	int err;
+
 	if (deferred_pages_enabled())
 		return kho_preserved_has(rec->phys, rec->order,
 					 KHO_MEMDESC_SLAB) ? 0 : -ENOENT;
-	return kho_check_stamp(rec->phys, rec->order, KHO_MEMDESC_SLAB);
+	err = kho_check_stamp(rec->phys, rec->order, KHO_MEMDESC_SLAB);
+	/* Whoever restores an object of the slab is told of the hardware error. */
+	return err == -EHWPOISON ? 0 : err;
 }
 
 /* Enter the records of a chunk. -ENOMEM, and then none is, or 0. */
