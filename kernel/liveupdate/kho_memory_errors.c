@@ -131,13 +131,16 @@ void __init kho_memory_errors_init(void)
 
 /**
  * kho_mark_memory_errors - mark the pages of a block that have errors
- * @pfn: page frame number of the first page
+ * @start: page frame number of the first page
  * @end: page frame number behind the last page
+ *
+ * The list comes from another kernel and may be out of order. An entry that is not
+ * found for this reason is reported by kho_memory_errors_count().
  *
  * Context: Boot, directly after kho_stamp_pages() for the same block. May run in
  *	parallel for different blocks.
  */
-void __init kho_mark_memory_errors(unsigned long pfn, unsigned long end)
+void __init kho_mark_memory_errors(unsigned long start, unsigned long end)
 {
 	struct kho_memory_errors *errors = kho_errors_in;
 	u32 low = 0, high;
@@ -149,15 +152,19 @@ void __init kho_mark_memory_errors(unsigned long pfn, unsigned long end)
 	for (high = errors->nr; low < high;) {
 		u32 mid = low + (high - low) / 2;
 
-		if (errors->pfn[mid] < pfn)
+		if (errors->pfn[mid] < start)
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	for (; low < errors->nr && errors->pfn[low] < end; low++) {
-		pfn = errors->pfn[low];
+		const unsigned long pfn = errors->pfn[low];
+
+		/* Struct pages of other blocks may not be initialised yet. */
+		if (pfn < start)
+			continue;
 		/* What is not kept is given to the page allocator next. */
-		if (pfn >= end || kho_preserved_next(pfn, pfn + 1) != pfn)
+		if (kho_preserved_next(pfn, pfn + 1) != pfn)
 			continue;
 		SetPageHWPoison(pfn_to_page(pfn));
 		kho_page_has_error(pfn);
