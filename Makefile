@@ -5,7 +5,7 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run test configs bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
@@ -14,6 +14,7 @@ help:
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  test       everything that must hold; ends with "N passed, N failed"'
 	echo '  configs    the kernels of configs/matrix: built, and booted with a handover'
+	echo '  sets       each set of patches/ alone: applied, built, booted, tested'
 	echo '  bench      instruction counts, stock and patched'
 	echo '  size       text and hot functions of a kernel that does not use the series'
 	echo '  tree       the patched source as a git tree; prints its folder'
@@ -49,7 +50,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run test configs bench size tree refresh series check bisect fetch:
+run test configs sets bench size tree refresh series check bisect fetch:
 	exec scripts/$@
 
 stock:
