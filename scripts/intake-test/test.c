@@ -207,6 +207,8 @@ static void test_take(void)
 	CHECK(kho_preserved_take(memory + 16 * M, 4 * P) == -EINVAL);
 	CHECK(kho_preserved_take(memory + 32 * M + P, P) == -EINVAL);
 	CHECK(kho_preserved_take(memory + 48 * M, P) == -EINVAL);
+	/* Of what is not preserved only the ends may be missing. */
+	CHECK(kho_preserved_take(memory + 48 * M + P / 2, 3 * P) == -EINVAL);
 	CHECK(kho_preserved_take(virt_to_phys(map.root), P) == -EINVAL);
 	CHECK(held(16 * M, 4) && held(32 * M, 8));
 	CHECK(!kho_preserved_take(memory + 16 * M, 3 * P));
