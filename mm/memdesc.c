@@ -20,27 +20,34 @@ static_assert(sizeof(memdesc_t) == sizeof(unsigned long));
 #endif
 
 /*
- * What is laid over struct page must not be larger. A folio covers the first
- * few pages; what lies beyond the first is used only where there are that many.
+ * A descriptor that overlays struct page must not be larger. struct folio is
+ * the exception, it covers several pages: the fields beyond the first page are
+ * used only if the folio has these pages.
  */
 static_assert(offsetof(struct folio, page) == 0);
 static_assert(sizeof(struct slab) <= sizeof(struct page));
 static_assert(sizeof(struct ptdesc) <= sizeof(struct page));
 static_assert(sizeof(struct netmem_desc) <= sizeof(struct page));
 
-/* The page type is the same word in each of them, and in the right place. */
+/* Their page type is at the same place as the page type of struct page. */
 static_assert(offsetof(struct slab, __page_type) ==
 	      offsetof(struct page, page_type));
 static_assert(offsetof(struct ptdesc, __page_type) ==
 	      offsetof(struct page, page_type));
 
-/* Of the types that have descriptors of their own. */
+/* For the types whose descriptors are allocations of their own, else NULL. */
 static struct kmem_cache *memdesc_caches[NR_MEMDESC_TYPES] __ro_after_init;
 
-/* Called as soon as there are caches: interrupt remapping needs tables early. */
+/*
+ * Called as soon as slab caches can be created: interrupt remapping allocates
+ * IOMMU page tables early in boot.
+ */
 void __init memdesc_init(void)
 {
-	/* Nobody but the owner looks at a descriptor: no need to keep it apart. */
+	/*
+	 * With SLAB_TYPESAFE_BY_RCU the free pointer would follow the object.
+	 * It can be in the object, because only the owner reads a descriptor.
+	 */
 	struct kmem_cache_args args = {
 		.align = 1 << MEMDESC_TYPE_BITS,
 		.use_freeptr_offset = true,
@@ -52,14 +59,18 @@ void __init memdesc_init(void)
 
 		if (!info->own)
 			continue;
-		/* page_memdesc() returns descriptors that may have been freed. */
+		/* page_memdesc() may return a descriptor that was freed. */
 		memdesc_caches[type] =
 			kmem_cache_create(info->name, info->size, &args,
 					  SLAB_TYPESAFE_BY_RCU | SLAB_PANIC);
 	}
 }
 
-/* What says how to get memory. The rest says where and which, or is __GFP_ZERO. */
+/*
+ * The flags of the pages that hold for the descriptor, too: how to get memory,
+ * and on which nodes. The other flags select the kind of memory, or are
+ * __GFP_ZERO.
+ */
 #define GFP_MEMDESC_OWN	(GFP_RECLAIM_MASK | GFP_CONSTRAINT_MASK | __GFP_ACCOUNT)
 
 static __always_inline void *__memdesc_alloc_own(gfp_t gfp, int nid,
@@ -71,22 +82,23 @@ static __always_inline void *__memdesc_alloc_own(gfp_t gfp, int nid,
 	if (unlikely(!desc))
 		return NULL;
 
-	/* Where the type is a constant, __GFP_ZERO would be slower. */
+	/* Faster than __GFP_ZERO, because type and size are constants. */
 	memset(desc, 0, memdesc_table[type].size);
 	/*
-	 * What points to it is in a struct page with a refcount of 0, which
-	 * kmemleak does not look into. SLAB_NOLEAKTRACE would do the same for
-	 * the whole cache, but such caches have no sheaves: 300 instructions.
+	 * The pointer to the descriptor is in a struct page with refcount 0,
+	 * which kmemleak does not scan, so it would report a leak.
+	 * SLAB_NOLEAKTRACE would silence kmemleak for the whole cache, but a
+	 * cache with it has no sheaves, which would cost 300 instructions.
 	 */
 	kmemleak_not_leak(desc);
 	return desc;
 }
 
 /**
- * memdesc_alloc_own - Allocate a descriptor which is still without pages
- * @gfp: GFP flags of the pages that it is for
+ * memdesc_alloc_own - Allocate a descriptor that has no pages yet
+ * @gfp: GFP flags of the pages that the descriptor is for
  * @nid: preferred node, or NUMA_NO_NODE
- * @type: a type with descriptors of its own
+ * @type: a type whose descriptors are allocations of their own
  *
  * Context: Any context that @gfp allows.
  * Return: The descriptor, zeroed, or NULL when there is no memory.
@@ -121,7 +133,10 @@ const char *memdesc_type_name(enum memdesc_type type)
 }
 EXPORT_SYMBOL_GPL(memdesc_type_name);
 
-/* One that overlays struct page cannot exist before the pages do. */
+/*
+ * The caller must give a descriptor if, and only if, the type's descriptors are
+ * allocations of their own. The others exist only once the pages do.
+ */
 static bool memdesc_may_alloc(memdesc_t md)
 {
 	return !WARN_ON_ONCE(!memdesc_ptr(md) ==
@@ -174,10 +189,10 @@ EXPORT_SYMBOL_GPL(alloc_page_desc_node_noprof);
  * @nid: preferred node, or NUMA_NO_NODE for the nearest one
  * @md: as for alloc_page_desc()
  *
- * The pages are zeroed and compound, whatever the type.
+ * The pages of every type are zeroed and compound.
  *
  * Context: Any context, NMI included, where RCU is watching.
- * Return: The first page, or NULL, which may well happen.
+ * Return: The first page, or NULL, for which callers must be prepared.
  */
 struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
 					   int nid, memdesc_t md)
@@ -193,7 +208,7 @@ struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
 }
 EXPORT_SYMBOL_GPL(alloc_page_desc_nolock_noprof);
 
-/* To be called with a constant type. */
+/* Call with a constant type. */
 static __always_inline void *memdesc_alloc_with_own(gfp_t gfp,
 						    unsigned int order, int nid,
 						    enum memdesc_type type)
@@ -219,7 +234,7 @@ static __always_inline void *memdesc_alloc_with_own(gfp_t gfp,
  * @gfp: GFP flags; __GFP_COMP is implied
  * @order: log2 of the number of pages
  * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
- * @size: bytes of the descriptor, which must be what @type has
+ * @size: bytes of the descriptor; must be the size that @type has
  * @type: a type that has a descriptor
  *
  * Context: Any context that @gfp allows.
@@ -244,7 +259,7 @@ void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 }
 EXPORT_SYMBOL_GPL(__memdesc_alloc_node_noprof);
 
-/* The switch stands for a function pointer per type, and is faster. */
+/* A switch and not a function pointer for each type, because it is faster. */
 static void free_pages_of_type(struct page *page, enum memdesc_type type)
 {
 	switch (type) {
@@ -260,7 +275,7 @@ static void free_pages_of_type(struct page *page, enum memdesc_type type)
 		pagetable_free(page_ptdesc(page));
 		return;
 	case MEMDESC_NETMEM:
-		/* Not yet or no more in a pool, it is bare pages. */
+		/* Without the signature these are bare pages, see below. */
 		if (page_pool_page_is_pp(page)) {
 			page_pool_put_full_page(page->pp, page, false);
 			return;
@@ -274,7 +289,7 @@ static void free_pages_of_type(struct page *page, enum memdesc_type type)
 	__free_pages(page, compound_order(page));
 }
 
-/* memdesc_free() has made sure that the type is that of the pointer. */
+/* memdesc_free() takes @type from the C type of @desc, so they always match. */
 void __memdesc_free(void *desc, enum memdesc_type type)
 {
 	if (type == MEMDESC_IOPTDESC) {
@@ -293,15 +308,15 @@ EXPORT_SYMBOL_GPL(__memdesc_free);
  * free_page_desc - Free the pages of an allocation by their type
  * @page: the first page
  *
- * The counterpart of alloc_page_desc(). Drops the caller's reference if the
- * type has a refcount, the memory goes with the last one. A frozen type is
- * freed at once. The caller has undone what it did after the allocation:
- * accounting, constructors, signatures. A descriptor that does not overlay
- * &struct page is not freed with the pages, that is what memdesc_free() does.
+ * The counterpart of alloc_page_desc(). If the type has a refcount, drops the
+ * caller's reference; the last reference frees the memory. Memory of a frozen
+ * type is freed at once. Before the call, the caller undoes everything that it
+ * did after the allocation: accounting, constructors, signatures. A descriptor
+ * that does not overlay &struct page is not freed: use memdesc_free() for that.
  *
- * The order is that of a compound page. A bare block of more than one page
- * that is not compound does not record how large it is: give that back with
- * __free_pages(page, order), here only its first page would be freed.
+ * The order comes from the compound page. A bare block of more than one page
+ * that is not compound does not record its order, so this function would free
+ * its first page only. Free such a block by __free_pages(page, order).
  *
  * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
  * not with interrupts disabled.
@@ -317,7 +332,7 @@ EXPORT_SYMBOL_GPL(free_page_desc);
 
 static enum memdesc_type head_memdesc_type(const struct page *head)
 {
-	/* Races with the mapcount, which never looks like a type. */
+	/* The mapcount may change in this word, but never looks like a type. */
 	switch (data_race(head->page_type) >> 24) {
 	case PGTY_slab:
 		return MEMDESC_SLAB;
@@ -331,18 +346,19 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
 		return MEMDESC_IOPTDESC;
 	}
 
-	/* Free, offline, ballooned, zsmalloc: not handed out by type. */
+	/* Free, offline, ballooned, zsmalloc: no types of the table. */
 	if (page_has_type(head))
 		return MEMDESC_PAGES;
 
-	/* Races with the list pointers of others, never the signature. */
+	/* Other owners' list pointers share the word, but never match. */
 	if (data_race(page_pool_page_is_pp(head)))
 		return MEMDESC_NETMEM;
 
 	/*
-	 * Without huge pages it is not recorded what was allocated as a folio.
-	 * Else the bit is read as it is: without a reference the page may cease
-	 * to be compound, of which folio_test_large_rmappable() would complain.
+	 * Without huge pages, nothing records that memory was allocated as a
+	 * folio. With them, PG_large_rmappable does. Read the bit directly: a
+	 * page without a reference may cease to be compound at any time, and
+	 * then folio_test_large_rmappable() would warn.
 	 */
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
 	    !test_bit(PG_head, &head->flags.f) ||
@@ -354,32 +370,35 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
 
 /**
  * page_memdesc - The descriptor of the allocation that a page belongs to
- * @page: any page of it
+ * @page: any page of the allocation
  *
- * The type follows from the state of the pages, a descriptor of its own is found
- * in the private field of the first one. Some types cannot be told apart:
+ * The state of the pages tells the type. If the descriptors of the type are
+ * allocations of their own, the private field of the first page points to the
+ * descriptor. Some types cannot be told apart:
  *
- * - What may be a folio reads as MEMDESC_FOLIO. An order-0 folio and a bare page
- *   are the same state, and so is each page of a bare block that is not
- *   compound. Without CONFIG_TRANSPARENT_HUGEPAGE a large folio and a bare
- *   compound page are the same state, too. Such memory can be used as a folio:
- *   folio_put() does to bare pages what put_page() does.
- * - With CONFIG_TRANSPARENT_HUGEPAGE a compound page is a MEMDESC_FOLIO if it
- *   was allocated as one, and else MEMDESC_PAGES, as is the huge zero folio.
- * - A page table is a MEMDESC_PTDESC if it came from pagetable_alloc() or has
- *   been through a constructor. Other memory in that use is what it is.
- * - Page pool memory is a MEMDESC_NETMEM while the pool's signature is on it.
+ * - Memory that may be a folio reads as MEMDESC_FOLIO. An order-0 folio, a bare
+ *   page, and each page of a bare block that is not compound have the same
+ *   state. Without CONFIG_TRANSPARENT_HUGEPAGE a large folio and a bare
+ *   compound page have the same state, too. Such memory can be used as a folio:
+ *   folio_put() does the same to bare pages as put_page().
+ * - With CONFIG_TRANSPARENT_HUGEPAGE a compound page reads as MEMDESC_FOLIO if
+ *   it was allocated as a folio, and otherwise as MEMDESC_PAGES. The huge zero
+ *   folio reads as MEMDESC_PAGES.
+ * - A page table reads as MEMDESC_PTDESC if it came from pagetable_alloc() or
+ *   has been through a constructor. Any other memory that is used as a page
+ *   table reads as the type that it was allocated with.
+ * - Page pool memory reads as MEMDESC_NETMEM while it has the pool's signature.
  * - Memory with another page type (the first page of a free block, offline,
- *   ballooned, zsmalloc) reads as MEMDESC_PAGES, free pages without one as what
- *   they would be in use.
+ *   ballooned, zsmalloc) reads as MEMDESC_PAGES. A free page without a page
+ *   type reads like a page that is in use.
  *
  * Rule for lookups without a reference: a result may be stale when it is
  * returned, because the memory may be freed and reused at any time. For a
  * type with a refcount, take a reference through the descriptor, look the page
  * up again, and use the descriptor only if pointer and type are still the
- * same. The result for a frozen type is stable for the owner of the memory
- * alone; anybody else may compare type and pointer under rcu_read_lock() and
- * must not look at anything else.
+ * same. For a frozen type, the result is stable only for the owner of the
+ * memory. Other callers may compare type and pointer under rcu_read_lock(), but
+ * must not read the descriptor.
  *
  * Context: Any context.
  * Return: Type and descriptor; for MEMDESC_PAGES and MEMDESC_LARGE_KMALLOC the
@@ -396,16 +415,18 @@ memdesc_t page_memdesc(const struct page *page)
 		if (!memdesc_table[type].own)
 			return __memdesc(head, type);
 		/*
-		 * The type says what is in private. The owner sets private
-		 * before the type and clears private after the type, and to the
-		 * next owner private is something else. So four loads must
-		 * agree, in this order: type, private, type, private. They are
-		 * fooled only if the page comes and goes twice meanwhile.
+		 * private points to a descriptor only while the page has the
+		 * type. The owner sets private before the type and clears
+		 * private after the type. The next owner of the page may store
+		 * anything in private. Therefore four loads must agree, in this
+		 * order: type, private, type, private. They give a wrong result
+		 * only if the page is freed and allocated twice meanwhile.
 		 *
-		 * Were the last two loads not ordered, once would be enough. Let
-		 * the memory be an ioptable, which is freed (type, then private
-		 * cleared), the next owner's, who has V in private and clears
-		 * that, and an ioptable with descriptor Y:
+		 * If the last two loads were not ordered, freeing the page once
+		 * would be enough. Say an ioptable is freed, which clears its
+		 * type, then private. The next owner stores V in private and
+		 * clears private again. Then the page becomes an ioptable with
+		 * descriptor Y:
 		 *
 		 *	owners				this function
 		 *	type = none			r0 = type	(ioptable)
@@ -416,9 +437,9 @@ memdesc_t page_memdesc(const struct page *page)
 		 *	release: type = ioptable	smp_rmb()
 		 *					r3 = private	(V?)
 		 *
-		 * r2 reads what the last store wrote, so r3, which comes after
-		 * it, reads Y. Read before r2 it could be V as well, and V would
-		 * be returned as a descriptor.
+		 * If r2 sees the last store, r3 is loaded after r2 and reads Y.
+		 * If r3 were loaded before r2, it could read V, and V would be
+		 * returned as a descriptor.
 		 */
 		smp_rmb(); /* pairs with the release in memdesc_attach() */
 		desc = READ_ONCE(head->private);
@@ -436,9 +457,9 @@ EXPORT_SYMBOL_GPL(page_memdesc);
 
 /**
  * page_memdesc_type - The type of the allocation that a page belongs to
- * @page: any page of it
+ * @page: any page of the allocation
  *
- * Everything that page_memdesc() says about its result holds here.
+ * The limits and the rule of page_memdesc() hold here, too.
  *
  * Context: Any context.
  * Return: The type.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memory descriptors, mm-internal part. The type is a compile-time constant in
- * these inline functions, which then fold to what the type needs and no more.
+ * Memory descriptors, mm-internal part. Callers pass a constant type to these
+ * inline functions, so that the compiler keeps only the code for that type.
  */
 #ifndef __MM_MEMDESC_H
 #define __MM_MEMDESC_H
@@ -14,15 +14,14 @@
 #include "slab.h"
 
 /**
- * struct memdesc_info - What there is to know about a type
+ * struct memdesc_info - The properties of a type
  * @name: for messages
  * @size: bytes of the descriptor, 0 if the type has none
- * @page_type: enum pagetype that the pages have for as long as they are
- *             allocated, 0 if none
- * @frozen: the pages have no refcount
- * @rmappable: large ones may be mapped by folio_add_*_rmap_*()
- * @own: the descriptor does not overlay struct page but comes from a cache; it
- *       begins like struct memdesc_own, and the type is frozen
+ * @page_type: enum pagetype of the pages while they are allocated, 0 if none
+ * @frozen: the refcount of the pages is always 0
+ * @rmappable: folio_add_*_rmap_*() may map large allocations
+ * @own: the descriptor does not overlay struct page but comes from a cache; its
+ *       first fields are those of struct memdesc_own, and the type is frozen
  */
 struct memdesc_info {
 	const char *name;
@@ -33,7 +32,7 @@ struct memdesc_info {
 	bool own;
 };
 
-/* How every descriptor begins that is an allocation of its own. */
+/* The first fields of every descriptor that is an allocation of its own. */
 struct memdesc_own {
 	struct page *page;
 	u8 order;
@@ -48,11 +47,12 @@ MEMDESC_OWN_MATCH(struct ioptdesc);
 #undef MEMDESC_OWN_MATCH
 
 /*
- * Here and not in memdesc.c, because only a visible initialiser folds.
+ * The table is here and not in memdesc.c, because the compiler can only fold an
+ * initialiser that it sees.
  *
- * Not here: struct zpdesc, whose page type comes and goes while the page stays
- * allocated, and the pages of vmalloc(), which are bare ones that can be mapped.
- * See Documentation/mm/memdesc.rst.
+ * The table has no struct zpdesc, whose page type comes and goes while the page
+ * stays allocated. It has no pages of vmalloc() either: these are bare pages
+ * that can be mapped. See Documentation/mm/memdesc.rst.
  */
 static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 	[MEMDESC_PAGES] = {
@@ -86,7 +86,7 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.frozen		= true,
 		.own		= true,
 	},
-	/* page_pool puts its signature on the pages, and takes it off again. */
+	/* page_pool marks its pages by a signature while it has them. */
 	[MEMDESC_NETMEM] = {
 		.name		= "netmem",
 		.size		= sizeof(struct netmem_desc),
@@ -98,8 +98,8 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
  * @page: the first page, or NULL
  * @type: the type
  *
- * Pages of a type with descriptors of its own stay untyped until
- * memdesc_attach().
+ * If the descriptors of @type are allocations of their own, the pages get their
+ * page type only from memdesc_attach().
  *
  * Return: @page.
  */
@@ -128,7 +128,7 @@ void *memdesc_alloc_own_noprof(gfp_t gfp, int nid, enum memdesc_type type);
 void memdesc_free_own(void *desc, enum memdesc_type type);
 
 /**
- * memdesc_attach - Connect frozen, untyped pages with their own descriptor
+ * memdesc_attach - Connect frozen, untyped pages with a descriptor
  * @page: the first page
  * @order: log2 of the number of pages
  * @desc: the descriptor, from memdesc_alloc_own_noprof()
@@ -193,13 +193,13 @@ memdesc_alloc_pages_noprof(gfp_t gfp, unsigned int order, int nid,
  * @type: the type
  *
  * Context: Any context, NMI included, where RCU is watching.
- * Return: The first page, or NULL, which may well happen.
+ * Return: The first page, or NULL, for which callers must be prepared.
  */
 static __always_inline struct page *
 memdesc_alloc_pages_nolock_noprof(gfp_t gfp, unsigned int order, int nid,
 				  enum memdesc_type type)
 {
-	/* __GFP_COMP is implied */
+	/* alloc_frozen_pages_nolock() implies __GFP_COMP. */
 	return memdesc_init_pages(alloc_frozen_pages_nolock_noprof(gfp, nid,
 								   order),
 				  type);
@@ -222,7 +222,7 @@ static __always_inline void __memdesc_clear_type(struct page *page,
  * @order: log2 of the number of pages
  * @type: the type that the pages were allocated with
  *
- * A descriptor of its own is only detached.
+ * A descriptor that is an allocation of its own is detached, but not freed.
  *
  * Context: Any context but NMI; not under a raw spinlock.
  */
@@ -232,7 +232,10 @@ memdesc_free_frozen(struct page *page, unsigned int order,
 {
 	__memdesc_clear_type(page, type);
 	if (memdesc_table[type].own) {
-		/* Pairs with the loads in page_memdesc(), after the type. */
+		/*
+		 * Clears private after the type. Pairs with the loads in
+		 * page_memdesc().
+		 */
 		smp_store_release(&page->private, 0);
 	}
 	free_frozen_pages(page, order);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Freed memory descriptors are kept with their pages attached, on small lists
- * of each CPU, and handed out again at once. Neither the page allocator nor, for
- * a descriptor of its own, the slab allocator is asked.
+ * Small per-CPU lists keep freed memory descriptors with their pages attached,
+ * and hand them out again. This saves a call of the page allocator and, if the
+ * descriptor is an allocation of its own, a call of the slab allocator.
  *
- * What is held is free memory that can be had back at any time. Its pages look
- * like those on the page allocator's own per-CPU lists: refcount 0, no page
- * type, not in the buddy allocator; those of more than one page stay compound.
- * So a lookup does not take them for what they were, memory failure and page
- * flags readers see nothing that they could do anything about, and a handover
- * refuses them.
+ * Held pages, those of the descriptors on the lists, are free memory that can
+ * be reclaimed at any time. They look like pages on the page allocator's
+ * per-CPU lists: refcount 0, no page type, not in the buddy allocator. Larger
+ * ones stay compound. So a lookup does not find the former type, memory failure
+ * and readers of page flags see a page that they must leave alone, and a
+ * handover refuses the pages.
  *
  * See Documentation/mm/memdesc.rst.
  */
@@ -44,8 +44,8 @@
 #define MEMDESC_CACHE_ORDERS	4
 
 /*
- * How many descriptors of a type and order a CPU may hold. The bound is one of
- * bytes: with large pages a list holds few, or is not used at all.
+ * How many descriptors of a type and order a CPU may hold. The limit is in
+ * bytes: if PAGE_SIZE is large, a list holds few descriptors, or none.
  */
 enum {
 	MEMDESC_DEPTH_0 = SZ_256K / PAGE_SIZE,
@@ -63,7 +63,7 @@ static const unsigned short memdesc_depth[MEMDESC_CACHE_ORDERS] = {
 	MEMDESC_DEPTH_3,
 };
 
-/* The types that take part, as indices of the arrays of lists. */
+/* The types that have lists, as indices of the arrays of lists. */
 enum {
 	CACHED_PTDESC,
 	CACHED_IOPTDESC,
@@ -75,31 +75,32 @@ static const enum memdesc_type cached_types[NR_CACHED_TYPES] = {
 	[CACHED_IOPTDESC]	= MEMDESC_IOPTDESC,
 };
 
-/* This many are given back together. */
+/* The most descriptors that are given back under one hold of a list's lock. */
 #define MEMDESC_CACHE_BATCH	16U
-/* All lists together hold at most one page in so many pages of memory. */
+/* All lists together hold at most 1 / MEMDESC_CACHE_SHARE of memory. */
 #define MEMDESC_CACHE_SHARE	256
 
 /*
- * A list of one type and order. What it holds is from one zone, the first choice
- * of its CPU's node. The lock is only ever tried for, but to drain: an interrupt
- * in the middle of it, or a drain from another CPU, sends the caller to the page
- * allocator. That way it needs no disabled interrupts, and the lists no work on
- * their CPU to be drained.
+ * A list of one type and order. All its memory is from one zone, the zone that
+ * allocations on its CPU's node try first. Getting from and putting on a list
+ * only try to take the lock. If that fails, because this is an interrupt in the
+ * middle of a critical section, or another CPU drains the list, the caller goes
+ * to the page allocator. So interrupts stay enabled under the lock, and any CPU
+ * can drain the list.
  *
- * It is an ordinary lock of the list found by raw_cpu_ptr(), so a task may be
- * migrated before it has it. Then it uses another CPU's list, which is correct,
- * but must not make that list hold memory of the task's node.
+ * The list is found by raw_cpu_ptr(), so the task may be migrated before it
+ * takes the lock. The task then uses another CPU's list. That is correct, but
+ * must not make the list hold memory of the task's new node.
  */
 struct memdesc_stack {
-	spinlock_t lock;	/* for all that follows */
+	spinlock_t lock;	/* protects all fields below */
 	unsigned short nr;
 	unsigned short max;	/* also read without the lock */
 	int nid;
-	int nr_pages;		/* of each, does not change */
+	int nr_pages;		/* of each descriptor, does not change */
 	int zone_id;		/* page_zone_id() of a page of the zone, or -1 */
 	unsigned int cpu;	/* does not change */
-	struct zone *zone;	/* NULL if nothing may be held, see below */
+	struct zone *zone;	/* NULL: see memdesc_zone_isolated() */
 	struct per_cpu_nodestat __percpu *stat;
 	unsigned long hits;
 	unsigned long misses;
@@ -120,13 +121,16 @@ static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
 	},
 };
 
-/* The CPUs among which the share of memory is divided: those that are online. */
+/* The online CPUs. The share of memory is divided among them. */
 static struct cpumask memdesc_cache_cpus;
 
-/* How many are about to isolate the first pageblock of a range. */
+/* How many tasks are about to isolate the first pageblock of a range. */
 static atomic_t memdesc_cache_paused;
 
 static DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
+
+/* The lists were on at some time, so they may hold pages even if off now. */
+static bool memdesc_cache_used;
 
 static __always_inline struct memdesc_stack *
 memdesc_stack(enum memdesc_type type, unsigned int order)
@@ -159,13 +163,13 @@ memdesc_mod_state(struct memdesc_stack *stack, enum node_stat_item item,
 }
 
 /*
- * Count so many pages more as held. With @owner, as many less as used in the
- * sense of their owner; for page tables he does that, and not before a
- * constructor.
+ * Add @held to the number of held pages. With @owner, also subtract @held from
+ * the owner's counters. This is for IOMMU page tables only: CPU page tables are
+ * counted by their constructor and destructor.
  *
- * Called with the lock held. The same as mod_node_page_state() for each, but
- * without a call while the CPU's part of the counter stays small: with that,
- * counting is most of what the lists cost.
+ * Called with the lock held. Does the same as mod_node_page_state() for each
+ * counter, but without a call while the CPU's part of the counter stays small:
+ * the calls would be most of the cost of the lists.
  */
 static __always_inline void memdesc_count(struct memdesc_stack *stack,
 					  enum memdesc_type type, int held,
@@ -192,13 +196,14 @@ static __always_inline struct page *memdesc_first_page(void *desc,
 }
 
 /*
- * Memory of the zone is being removed, or allocated as a range. Called with a
- * list's lock held.
+ * Is memory of the zone isolated, to be removed or to be allocated as a range?
+ * Called with a list's lock held.
  *
- * Not asked for each allocation and free: whoever isolates memory first drains
- * the lists, which makes each of them forget its zone, and a list must come here
- * before it has a zone again. So a list that has one is of a zone of which
- * nothing is isolated, and what it holds can be handed out.
+ * Not called for each allocation and free. Isolation drains the lists first,
+ * which clears the zone of each list, and a list calls this function before it
+ * sets a zone again. So while a list has a zone, nothing of that zone is
+ * isolated but CMA areas, which have no page tables, and the list may hand out
+ * the memory that it holds.
  */
 static bool memdesc_zone_isolated(struct zone *zone)
 {
@@ -212,7 +217,7 @@ static bool memdesc_zone_isolated(struct zone *zone)
 #endif
 }
 
-/* Frees what was held. */
+/* Give descriptors that were taken off a list back to the allocators. */
 static void memdesc_release(void **desc, unsigned int nr, unsigned int order,
 			    enum memdesc_type type)
 {
@@ -220,7 +225,7 @@ static void memdesc_release(void **desc, unsigned int nr, unsigned int order,
 		struct page *page = memdesc_first_page(desc[i], type);
 
 		if (memdesc_table[type].own) {
-			/* As in memdesc_free_frozen(); the type is cleared. */
+			/* As in memdesc_free_frozen(), after the page type. */
 			smp_store_release(&page->private, 0);
 			memdesc_free_own(desc[i], type);
 		}
@@ -245,8 +250,8 @@ static inline bool memdesc_poisoned(struct page *page, unsigned int order)
 #endif
 
 /*
- * Takes the @nr that are the longest out of use, and of the CPU's cache. Called
- * with the lock held.
+ * Take the @nr descriptors that were put on the list first: they are the least
+ * likely to be in the CPU's cache. Called with the lock held.
  */
 static void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
 			      unsigned int nr, unsigned int order,
@@ -260,7 +265,7 @@ static void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
 	memdesc_count(stack, type, -(int)(nr << order), false);
 }
 
-/* The pages are the caller's. Gives them up if a memcg must not have them. */
+/* The pages must be off the list. If the charge fails, they are freed. */
 static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
 				    unsigned int order)
 {
@@ -271,7 +276,7 @@ static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
 	return false;
 }
 
-/* To be called with a constant type. */
+/* Call with a constant type. */
 static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 					       int nid, enum memdesc_type type)
 {
@@ -281,11 +286,13 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 
 	if (!static_branch_likely(&memdesc_cache_key))
 		return NULL;
-	/* What would be wrong if the lists were empty is wrong. */
+	/* Complain of a wrong context even if a list makes it harmless now. */
 	might_alloc(gfp);
 	/*
-	 * Another zone; what a memcg has to pay for, if a descriptor is a part
-	 * of it; and the tag of who has allocated the pages first.
+	 * Leave these to the allocators: requests for another zone; accounted
+	 * requests, if the descriptor is charged as well; and everything while
+	 * allocations are profiled, because the pages still carry the tag of
+	 * their first user.
 	 */
 	if (unlikely(order >= MEMDESC_CACHE_ORDERS ||
 		     gfp & (GFP_ZONEMASK | (own ? __GFP_ACCOUNT : 0)))) {
@@ -310,7 +317,7 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	if (unlikely(memdesc_poisoned(memdesc_first_page(desc, type), order))) {
 		memdesc_count(stack, type, -stack->nr_pages, false);
 		spin_unlock(&stack->lock);
-		/* The page allocator knows what to do with it. */
+		/* The page allocator takes care of a poisoned page. */
 		memdesc_release(&desc, 1, order, type);
 		return NULL;
 	}
@@ -318,9 +325,10 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	spin_unlock(&stack->lock);
 
 	/*
-	 * Not when it is freed: it may never be used again, or be overwritten
-	 * by who has not asked for zeroes, and here it gets into the cache of
-	 * the CPU that is going to use it. IOMMU page tables always are zeroed.
+	 * Clear the pages here and not when they are freed: they may never be
+	 * used again, or the next user may not need zeroes. Clearing here also
+	 * brings them into the cache of the CPU that is going to use them.
+	 * IOMMU page tables are always zeroed.
 	 */
 	if (type == MEMDESC_IOPTDESC || want_init_on_alloc(gfp) ||
 	    want_init_on_free())
@@ -330,13 +338,13 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	return desc;
 }
 
-/* Where most of the CPU's allocations come from: no others shall be held. */
+/* Do most of the CPU's allocations come from @zone? Hold no other memory. */
 static bool memdesc_zone_preferred(unsigned int cpu, struct zone *zone)
 {
 	const int nid = zone_to_nid(zone);
 	struct zoneref *z;
 
-	/* Of the CPU that the list is of, which the task may have left. */
+	/* @cpu is the CPU of the list; the task may run on another one now. */
 	if (nid != cpu_to_mem(cpu))
 		return false;
 	z = first_zones_zonelist(node_zonelist(nid, GFP_KERNEL),
@@ -344,7 +352,7 @@ static bool memdesc_zone_preferred(unsigned int cpu, struct zone *zone)
 	return zonelist_zone(z) == zone;
 }
 
-/* Lets the list hold memory of the zone, if it may. */
+/* Let the list hold memory of @zone, if allowed. Called with the lock held. */
 static bool memdesc_stack_set_zone(struct memdesc_stack *stack,
 				   struct zone *zone, int zone_id)
 {
@@ -356,7 +364,10 @@ static bool memdesc_stack_set_zone(struct memdesc_stack *stack,
 		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
 		stack->nid = zone_to_nid(zone);
 	}
-	/* Where the flags have no node, pages of one zone can have several ids. */
+	/*
+	 * The id changes even if the zone does not: if page flags have no node,
+	 * pages of one zone can have several ids.
+	 */
 	stack->zone_id = zone_id;
 	return true;
 }
@@ -365,7 +376,10 @@ static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 					       void *desc, struct page *page,
 					       enum memdesc_type type)
 {
-	/* Who else has a reference may look at the page for as long as he likes. */
+	/*
+	 * Not if somebody else has a reference, too, and may use the page until
+	 * that reference is dropped.
+	 */
 	if (!memdesc_table[type].frozen && unlikely(!page_ref_freeze(page, 1)))
 		return false;
 	if (memdesc_table[type].own)
@@ -376,7 +390,10 @@ static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 	return true;
 }
 
-/* Something is not as it mostly is. Called with the lock held, drops it. */
+/*
+ * The list is full, or has no zone yet, or was last used for another
+ * page_zone_id(). Called with the lock held, drops it.
+ */
 static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 					    void *desc, struct page *page,
 					    unsigned int order,
@@ -386,7 +403,7 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 	unsigned int nr = 0;
 	bool held = false;
 
-	/* It may be the list of a CPU that has just gone offline. */
+	/* stack->max is 0 if the CPU of the list has just gone offline. */
 	if (!stack->max || !memdesc_stack_set_zone(stack, page_zone(page),
 						   page_zone_id(page)))
 		goto unlock;
@@ -409,7 +426,7 @@ static __always_inline bool memdesc_stack_put(struct memdesc_stack *stack,
 {
 	bool held;
 
-	/* Not used where pages are large, or there is little memory. */
+	/* 0 if the CPU is offline, pages are large, or memory is small. */
 	if (unlikely(!READ_ONCE(stack->max)))
 		return false;
 	if (unlikely(!spin_trylock(&stack->lock)))
@@ -424,14 +441,14 @@ static __always_inline bool memdesc_stack_put(struct memdesc_stack *stack,
 	return held;
 }
 
-/* To be called with a constant type. */
+/* Call with a constant type. */
 static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 					      unsigned int order,
 					      enum memdesc_type type)
 {
 	if (!static_branch_likely(&memdesc_cache_key))
 		return false;
-	/* Flags that the page allocator would clear, complain of, or act upon. */
+	/* The page allocator has to clear, report or act upon these flags. */
 	if (unlikely(order >= MEMDESC_CACHE_ORDERS ||
 		     page->flags.f & PAGEFLAGS_MASK & ~(1UL << PG_head)) ||
 	    mem_alloc_profiling_enabled())
@@ -442,17 +459,18 @@ static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 }
 
 /**
- * memdesc_cache_get_ioptdesc - Take an IOMMU page table that was freed
- * @gfp: GFP flags; of them count zone and account
+ * memdesc_cache_get_ioptdesc - Take an IOMMU page table from the lists
+ * @gfp: GFP flags, of which the zone and __GFP_ACCOUNT matter
  * @order: log2 of the number of pages
  * @nid: the node
  *
- * It is zeroed, as memdesc_alloc_node() returns it, and counted as
- * iommu_alloc_pages_node_sz() does. Requests that a memcg has to pay for,
- * descriptor included, are left to the allocators.
+ * Descriptor and pages are in the state in which memdesc_alloc_node() returns
+ * them. The pages are zeroed, and counted as iommu_alloc_pages_node_sz() counts
+ * them. Returns NULL for a request that a memcg is charged for, because the
+ * descriptor has to be charged as well.
  *
  * Context: Any context but NMI.
- * Return: The descriptor, or NULL if there is none that fits.
+ * Return: The descriptor, or NULL if the lists have none that fits.
  */
 struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 					    int nid)
@@ -465,24 +483,28 @@ struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 		return NULL;
 
 	memset((void *)iopt + head, 0, sizeof(*iopt) - head);
-	/* The word that leads to it is still there, see page_memdesc(). */
+	/*
+	 * private still points to the descriptor. Sets the type after it, for
+	 * the loads in page_memdesc().
+	 */
 	smp_store_release(&iopt->page->page_type,
 			  (unsigned int)PGTY_ioptable << 24);
 	return iopt;
 }
 
 /**
- * memdesc_cache_put_ioptdesc - Keep an IOMMU page table that is being freed
+ * memdesc_cache_put_ioptdesc - Put an IOMMU page table that is freed on a list
  * @iopt: the descriptor
  *
- * If it is kept it is no longer counted as what it was.
+ * If a list takes the page table, it is no longer counted as a page table, but
+ * as held.
  *
  * Context: Any context but NMI.
- * Return: Whether it was taken. If not, the caller frees it.
+ * Return: true if a list has taken it; else the caller uncounts and frees it.
  */
 bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 {
-	/* The charge is for the descriptor as well. */
+	/* Not if charged: the charge includes the descriptor. */
 	if (memcg_kmem_online() && unlikely(PageMemcgKmem(iopt->page)))
 		return false;
 	return memdesc_cache_put(iopt, iopt->page, iopt->order,
@@ -497,12 +519,13 @@ static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 }
 
 /**
- * memdesc_cache_alloc_ptdesc - Take a page table that was freed, or a new one
+ * memdesc_cache_alloc_ptdesc - Take a page table from the lists, or a new one
  * @gfp: as for alloc_page_desc()
  * @order: log2 of the number of pages
  *
- * It is as alloc_page_desc() returns it, charged if @gfp says so. When the
- * charge fails the allocation does: what is new would have to be paid for, too.
+ * The page table is in the state in which alloc_page_desc() returns it, and
+ * charged if @gfp has __GFP_ACCOUNT. If the charge fails, the allocation fails:
+ * new pages would need the same charge.
  *
  * Context: Any context that @gfp allows.
  * Return: The descriptor, or NULL when there is no memory.
@@ -512,7 +535,7 @@ struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 	struct page *page;
 
 #ifdef CONFIG_NUMA
-	/* It may ask for another node than this one. */
+	/* The memory policy may ask for another node than this one. */
 	if (unlikely(current->mempolicy))
 		return memdesc_alloc_new_ptdesc(gfp, order);
 #endif
@@ -526,27 +549,28 @@ struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 
 	set_page_private(page, 0);
 	page->page_type = (unsigned int)PGTY_table << 24;
-	/* With all that, for whoever tries to get a reference. */
+	/* Last, so that a new reference only finds a complete page table. */
 	page_ref_unfreeze(page, 1);
 	return page_ptdesc(page);
 }
 EXPORT_SYMBOL(memdesc_cache_alloc_ptdesc_noprof);
 
 /**
- * memdesc_cache_put_ptdesc - Keep a page table that is being freed
+ * memdesc_cache_put_ptdesc - Put a page table that is being freed on a list
  * @pt: the descriptor, no longer constructed and without a page type
  *
- * Takes the caller's reference if it is the only one.
+ * If the caller's reference is the only one, a list may take the page table and
+ * that reference. A memcg charge of the page table is undone in any case.
  *
  * Context: Any context but NMI.
- * Return: Whether it was taken. If not, the caller frees it.
+ * Return: true if a list has taken it; else the caller frees it.
  */
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
 {
 	struct page *page = ptdesc_page(pt);
 	const unsigned int order = compound_order(page);
 
-	/* Also if it is not taken it is being freed: this is early, not wrong. */
+	/* If no list takes it, it is freed anyway: uncharging now is right. */
 	if (memcg_kmem_online() && PageMemcgKmem(page))
 		__memcg_kmem_uncharge_page(page, order);
 	return memdesc_cache_put(page, page, order, MEMDESC_PTDESC);
@@ -555,14 +579,15 @@ EXPORT_SYMBOL(memdesc_cache_put_ptdesc);
 
 #if IS_ENABLED(CONFIG_MEMDESC_CACHE_KUNIT_TEST)
 /**
- * memdesc_cache_put_migrated - Keep a page table as a task that was migrated
+ * memdesc_cache_put_migrated - Put a page table on the list of another CPU
  * @pt: the descriptor, as for memdesc_cache_put_ptdesc()
- * @cpu: the CPU that the task was on when it looked for a list
+ * @cpu: the CPU of the list
  *
- * For tests.
+ * For tests. Does what memdesc_cache_put_ptdesc() does if the task is migrated
+ * away from @cpu before it takes the lock of the list.
  *
  * Context: Process context.
- * Return: Whether the page table was taken.
+ * Return: true if the list has taken the page table.
  */
 bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu)
 {
@@ -576,8 +601,9 @@ bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu)
 #endif
 
 /*
- * Gives back up to @goal pages, and returns how many it were. With @sync, a list
- * that is empty then forgets its zone, see memdesc_zone_isolated().
+ * Give back up to @goal pages, the last descriptor whole, and return how many
+ * pages were freed. With @sync, a list that is empty then forgets its zone, see
+ * memdesc_zone_isolated().
  */
 static unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 					 unsigned int order,
@@ -635,7 +661,8 @@ static unsigned long memdesc_drain_cpu(unsigned int cpu, int nid,
 
 /**
  * memdesc_cache_drain - Give all held pages back to the page allocator
- * @sync: also what is being added to an empty list
+ * @sync: also lock empty lists, to which a page may just be being added, and
+ *        make the lists forget their zones
  *
  * Context: Process context; does not sleep or allocate.
  * Return: How many pages were freed.
@@ -645,25 +672,31 @@ unsigned long memdesc_cache_drain(bool sync)
 	unsigned long freed = 0;
 	unsigned int cpu;
 
-	/* A task that was migrated may use the lists of a CPU that is gone. */
+	/* A task that was migrated may use the lists of a CPU now offline. */
 	for_each_possible_cpu(cpu)
 		freed += memdesc_drain_cpu(cpu, NUMA_NO_NODE, ULONG_MAX, sync);
 	return freed;
 }
 
 /**
- * memdesc_cache_pause - Let the lists hold nothing, because memory is isolated
+ * memdesc_cache_pause - Empty the lists before memory is isolated
  *
- * Until memdesc_cache_resume() nothing is held, and after that nothing of a zone
- * of which a pageblock was isolated meanwhile, for as long as it is.
+ * Until memdesc_cache_resume() the lists hold nothing. After that, they hold
+ * nothing of a zone as long as a pageblock of the zone is isolated.
  *
  * Context: Process context; does not sleep or allocate.
  */
 void memdesc_cache_pause(void)
 {
-	atomic_inc(&memdesc_cache_paused);
-	/* Whoever gets a list's lock after that sees the counter. */
-	memdesc_cache_drain(true);
+	/* Also orders the read below: see memdesc_cache_turn_on(). */
+	atomic_inc_return(&memdesc_cache_paused);
+	/*
+	 * The drain takes the lock of every list. A CPU that takes such a lock
+	 * afterwards sees the counter. Save that on kernels on which the lists
+	 * were never on.
+	 */
+	if (READ_ONCE(memdesc_cache_used))
+		memdesc_cache_drain(true);
 }
 
 /**
@@ -674,14 +707,15 @@ void memdesc_cache_pause(void)
 void memdesc_cache_resume(void)
 {
 	/*
-	 * Who sees that the lists are no longer paused must see what was
-	 * isolated meanwhile: pairs with memdesc_zone_isolated().
+	 * A CPU that sees that the lists are no longer paused must also see
+	 * which memory was isolated meanwhile. Pairs with the acquire in
+	 * memdesc_zone_isolated().
 	 */
 	atomic_fetch_dec_release(&memdesc_cache_paused);
 }
 
 /**
- * memdesc_cache_held - How many pages of a node are held
+ * memdesc_cache_held - How many pages of a node the lists hold
  * @nid: the node, or NUMA_NO_NODE for all
  *
  * Context: Any. The result may be out of date.
@@ -737,14 +771,14 @@ static unsigned long memdesc_cache_count(struct shrinker *shrinker,
 {
 	const unsigned long held = memdesc_cache_held(sc->nid);
 
-	/* Half of it is asked for, which of a single page would be nothing. */
+	/* Reclaim asks for half of this, which for one page would be none. */
 	return held ? max(held, 2UL) : SHRINK_EMPTY;
 }
 
 static unsigned long memdesc_cache_scan(struct shrinker *shrinker,
 					struct shrink_control *sc)
 {
-	/* A batch costs hardly more than a page, and may be all there is. */
+	/* Freeing a batch costs hardly more than freeing one page. */
 	const unsigned long goal = umax(sc->nr_to_scan, MEMDESC_CACHE_BATCH);
 	unsigned long freed = 0;
 	unsigned int cpu;
@@ -764,9 +798,9 @@ static int memdesc_cache_oom(struct notifier_block *nb, unsigned long unused,
 			     void *freed)
 {
 	/*
-	 * Reclaim has been here before. What came since is not reported as
-	 * freed: where tables come and go all the time, a page or two every
-	 * time would put off the decision for ever.
+	 * Do not report the freed pages. Reclaim has emptied the lists before,
+	 * so these are few. If page tables are allocated and freed all the
+	 * time, a page or two at every call would delay the OOM kill for ever.
 	 */
 	memdesc_cache_drain(false);
 	return NOTIFY_OK;
@@ -777,9 +811,9 @@ static struct notifier_block memdesc_cache_oom_nb = {
 };
 
 /*
- * Divides the share of memory among the CPUs that are online. The lists of the
- * others hold nothing: a task that was migrated may find them nevertheless, and
- * nobody would take from them what it puts there.
+ * Divide the share of memory among the CPUs that are online. The lists of the
+ * other CPUs may hold nothing: a task that was migrated may still find such a
+ * list, but nobody would take anything from it again.
  */
 static void memdesc_cache_resize(void)
 {
@@ -848,7 +882,7 @@ static int memdesc_cache_show(struct seq_file *m, void *unused)
 
 				held += READ_ONCE(stack->nr) << order;
 				max += stack->max << order;
-				/* They may be counted just now. */
+				/* Another CPU may be incrementing it. */
 				hits += data_race(stack->hits);
 				/* The same. */
 				misses += data_race(stack->misses);
@@ -862,22 +896,34 @@ static int memdesc_cache_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(memdesc_cache);
 
+static void memdesc_cache_turn_on(void)
+{
+	WRITE_ONCE(memdesc_cache_used, true);
+	/*
+	 * Pairs with the full barrier in memdesc_cache_pause(). Either
+	 * memdesc_cache_pause() sees that the lists are in use, or a CPU that
+	 * is about to add a page sees that the lists are paused.
+	 */
+	smp_mb();
+	static_branch_enable(&memdesc_cache_key);
+}
+
 /**
- * memdesc_cache_enable - Let the lists take part, or stand aside
- * @on: which
+ * memdesc_cache_enable - Turn the lists on or off
+ * @on: true to turn them on
  *
- * For tests. Who has not seen it yet when they are to stand aside may add to
- * them once more.
+ * For tests. When the lists are turned off they are drained, but a CPU that has
+ * not seen the change yet may add to them once more.
  *
  * Context: Process context, may sleep.
- * Return: What it was before.
+ * Return: Whether the lists were on before.
  */
 bool memdesc_cache_enable(bool on)
 {
 	const bool was = static_key_enabled(&memdesc_cache_key);
 
 	if (on) {
-		static_branch_enable(&memdesc_cache_key);
+		memdesc_cache_turn_on();
 	} else {
 		static_branch_disable(&memdesc_cache_key);
 		memdesc_cache_drain(true);
@@ -886,8 +932,8 @@ bool memdesc_cache_enable(bool on)
 }
 
 /*
- * With these every page that is freed and used afterwards is found, or who has
- * allocated it is recorded, or an allocation shall fail: not on the lists.
+ * These options find uses of freed pages, record who allocated a page, or make
+ * allocations fail. The lists would hide all three, so they stay off.
  */
 static bool __init memdesc_cache_debugging(void)
 {
@@ -945,11 +991,14 @@ static int __init memdesc_cache_init(void)
 	unsigned int cpu;
 	int state, err;
 
-	/* Until the key is on nothing is held. */
+	/* No locks needed: the lists hold nothing until the key is on. */
 	for_each_possible_cpu(cpu)
 		memdesc_cache_init_cpu(cpu);
 
-	/* What could not be had back must not be held: without these no lists. */
+	/*
+	 * If the shrinker, CPU hotplug or OOM callbacks cannot be set up, leave
+	 * the lists off: the memory that they hold could not be reclaimed.
+	 */
 	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "memdesc_cache");
 	if (!shrinker)
 		return -ENOMEM;
@@ -972,9 +1021,9 @@ static int __init memdesc_cache_init(void)
 		return err;
 	}
 	/*
-	 * It is free memory, and goes before anything that somebody uses: half
-	 * of it each time that reclaim looks, at its lowest priority as well and
-	 * be it ever so little.
+	 * Held pages are free memory and must go before memory that is in use.
+	 * With seeks 0, reclaim takes half of them at every priority; with
+	 * batch 1, it does so even if they are few.
 	 */
 	shrinker->seeks = 0;
 	shrinker->batch = 1;
@@ -988,7 +1037,7 @@ static int __init memdesc_cache_init(void)
 	if (memdesc_cache_wanted < 0)
 		memdesc_cache_wanted = !memdesc_cache_debugging();
 	if (memdesc_cache_wanted)
-		static_branch_enable(&memdesc_cache_key);
+		memdesc_cache_turn_on();
 	return 0;
 }
 postcore_initcall(memdesc_cache_init);

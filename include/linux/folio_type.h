@@ -16,11 +16,11 @@
  * @folio: the folio, to which the caller has a reference
  * @aops: the operations
  *
- * For assertions. A folio that was truncated meanwhile does not tell any more
- * whose it was, and is given the benefit of the doubt.
+ * For assertions. A truncated folio has no mapping that would tell its former
+ * owner, so the result for it is true.
  *
  * Context: Any context.
- * Return: false if @folio certainly belongs to somebody else.
+ * Return: false if @folio certainly belongs to another owner.
  */
 static inline bool folio_may_have_aops(const struct folio *folio,
 				       const struct address_space_operations *aops)
@@ -47,15 +47,16 @@ static inline bool folio_may_have_aops(const struct folio *folio,
  * @type: the tag of the structure
  * @aops: address of the &struct address_space_operations of its folios
  *
- * Defines struct @type, which is a &struct folio and nothing else, and
- * folio_@type(), which makes a pointer to it of a &struct folio pointer that
- * is not NULL, and warns with CONFIG_DEBUG_VM if that is the folio of another
- * owner. The way back is the member: ``&ptr->folio``. Neither is any code
- * without CONFIG_DEBUG_VM.
+ * Defines struct @type, whose only member is a &struct folio, and
+ * folio_@type(), which converts a &struct folio pointer to a struct @type
+ * pointer and must not be given NULL. With CONFIG_DEBUG_VM, it warns if the
+ * folio belongs to another owner. To convert back, use ``&ptr->folio``.
+ * Without CONFIG_DEBUG_VM neither conversion generates code.
  *
- * A function with a struct @type argument accepts only folios that went through
- * folio_@type(), which should be where the owner gets them from the page cache:
- * neither those of another owner nor plain ones compile.
+ * A function that takes a struct @type pointer accepts only folios that went
+ * through folio_@type(): a &struct folio or the type of another owner does not
+ * compile. The owner should call folio_@type() where it gets its folios from
+ * the page cache.
  */
 #define DEFINE_FOLIO_TYPE(type, aops)					\
 struct type {								\

@@ -21,8 +21,8 @@
  *			waiting for RCU.
  * @rcu_head:		For freeing after a grace period.
  *
- * An allocation of its own, not laid over struct page. The pages are frozen:
- * nobody can take a reference to them.
+ * The descriptor is an allocation of its own and does not overlay struct page.
+ * The pages are frozen: nobody can take a reference to them.
  */
 struct ioptdesc {
 	struct page *page;
@@ -38,9 +38,9 @@ struct ioptdesc {
  * page_ioptdesc - The descriptor of an IOMMU page table
  * @page: any page of memory that iommu_alloc_pages_node_sz() has returned
  *
- * For memory of which this is not known there is page_memdesc().
+ * If @page may be any other page, use page_memdesc() instead.
  *
- * Context: Any context. The memory is not freed meanwhile.
+ * Context: Any context. The memory must not be freed meanwhile.
  * Return: The descriptor.
  */
 static inline struct ioptdesc *page_ioptdesc(const struct page *page)

@@ -19,10 +19,10 @@ struct ptdesc;
 /**
  * DOC: Typed kexec handover
  *
- * Each allocator has a triple of functions here that mirrors its alloc and
- * free functions. What preserve() recorded comes back from restore() in the
- * state in which the allocator had returned it, and the allocator's ordinary
- * free function gets rid of it:
+ * Each allocator has three functions here, which mirror its alloc and free
+ * functions. restore() returns preserved memory in the state in which the
+ * allocator had returned it. The allocator's ordinary free function frees the
+ * memory:
  *
  * =======================  ===========================  ========================
  * allocate / free          preserve / unpreserve        restore
@@ -52,39 +52,44 @@ struct ptdesc;
  *	the memory is recognisably of another type or order than the call is
  *	for, or its address or size is not aligned
  * %-EEXIST
- *	it is already preserved, or overlaps something that is
+ *	the memory is already preserved, or overlaps preserved memory
  * %-ENOENT
  *	restore: nothing is preserved there, or it was already restored
  * %-EHWPOISON
  *	restore: some of the memory had a hardware error after it was preserved;
- *	it stays where it is, and nobody gets it
+ *	the memory stays where it is, and nobody gets it
  * %-ENOMEM
  *	there was no memory for the metadata, for the lock of a page table, or,
  *	early in the boot, to initialise struct pages
  * %-EOPNOTSUPP
- *	KHO is off, or memory of this kind cannot be handed over: memory in a
- *	scratch or CMA area, of hugetlb, of a device or of a page pool, with a
- *	hardware error, memory that was hot added, objects of a
- *	%SLAB_TYPESAFE_BY_RCU cache or of slabs with too many of them, vmalloc
- *	areas of anything but ordinary pages, page tables that have no type on
- *	the wire, or a type which the wire format that this kernel was told to
- *	write does not have; or an object that is to be restored in place can
- *	only be copied; restore: the memory is preserved in a way that this
- *	kernel does not understand, and is kept from everybody
+ *	KHO is off, or the memory cannot be handed over, because it is
  *
- * Preserved memory is still used and freed by its owner; who frees it must
- * unpreserve it first. The memory and its contents are handed over as they are
- * at the time of the kexec.
+ *	- in a scratch or CMA area, or was hot added
+ *	- of hugetlb, of a device, or of a page pool
+ *	- known to have a hardware error
+ *	- an object of a %SLAB_TYPESAFE_BY_RCU cache, or of a slab with too many
+ *	  objects
+ *	- a vmalloc area of anything but ordinary pages
+ *	- a page table that has no type on the wire
+ *	- of a type that the wire format lacks which this kernel was told to
+ *	  write
  *
- * What cannot be told apart: a folio of order 0 and a page from alloc_page()
- * are the same to the memory manager, and either preserve function takes
- * either; what was recorded decides how it is restored. So it is with large
- * folios and compound pages where the kernel has no transparent huge pages. A
- * block of pages that is not compound has no order of its own, there the
- * caller's word counts.
+ *	restore: this kernel does not understand how the memory is preserved,
+ *	and keeps it from everybody; or the object has to be restored in place
+ *	and can only be copied
+ *
+ * The owner of preserved memory still uses the memory, and still frees it, but
+ * must unpreserve it before freeing it. The memory and its contents are handed
+ * over as they are at the time of the kexec.
+ *
+ * The memory manager cannot tell a folio of order 0 from a page of
+ * alloc_page(). Therefore either preserve function takes either. The recorded
+ * type decides how the memory is restored. The same is true of large folios and
+ * compound pages in a kernel without transparent huge pages. A block of pages
+ * that is not compound does not know its order: KHO has to believe the caller.
  */
 
-/* For kho_preserve_page_descs(): the order is that of the compound page. */
+/* As an order: take the order that the page itself has. */
 #define KHO_ORDER_OF_PAGE	(-1)
 
 #ifdef CONFIG_KEXEC_HANDOVER
@@ -102,6 +107,7 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
 int kho_folio_preserve(struct folio *folio);
 void kho_folio_unpreserve(struct folio *folio);
 struct folio *kho_folio_restore_noprof(phys_addr_t phys);
+struct folio *kho_folio_restore_hwpoison_noprof(phys_addr_t phys);
 int kho_folios_preserve(struct folio **folios, unsigned long nr);
 void kho_folios_unpreserve(struct folio **folios, unsigned long nr);
 int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
@@ -180,6 +186,12 @@ static inline int kho_folio_preserve(struct folio *folio)
 static inline void kho_folio_unpreserve(struct folio *folio) { }
 
 static inline struct folio *kho_folio_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline struct folio *
+kho_folio_restore_hwpoison_noprof(phys_addr_t phys)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
@@ -323,11 +335,13 @@ static inline void kho_ioptdesc_abort(struct list_head *list) { }
 
 #endif /* CONFIG_KEXEC_HANDOVER */
 
-/* Restored memory is charged to who restores it, like allocated memory. */
+/* Allocation profiling charges restored memory to the code that restores it. */
 #define kho_restore_page_desc(...) \
 	alloc_hooks(kho_restore_page_desc_noprof(__VA_ARGS__))
 #define kho_folio_restore(...) \
 	alloc_hooks(kho_folio_restore_noprof(__VA_ARGS__))
+#define kho_folio_restore_hwpoison(...) \
+	alloc_hooks(kho_folio_restore_hwpoison_noprof(__VA_ARGS__))
 #define kho_folios_restore(...) \
 	alloc_hooks(kho_folios_restore_noprof(__VA_ARGS__))
 #define kho_pages_restore(...) \

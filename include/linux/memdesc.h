@@ -45,18 +45,18 @@ enum memdesc_type {
 #define MEMDESC_TYPE_MASK	((1UL << MEMDESC_TYPE_BITS) - 1)
 
 /*
- * Most descriptors overlay struct page, so the low bits of their addresses are
- * free for the type only where struct page is aligned to two 8-byte words. The
- * caches of the other descriptors have that alignment everywhere.
+ * The type goes into the low bits of a descriptor's address. Most descriptors
+ * overlay struct page, so these bits are free only where struct page is aligned
+ * to two 8-byte words. The caches of the other descriptors always align them.
  */
 #if defined(CONFIG_64BIT) && defined(CONFIG_HAVE_ALIGNED_STRUCT_PAGE)
 #define MEMDESC_TYPE_IN_POINTER	1
 #endif
 
 /*
- * memdesc_t: a descriptor together with its type. Opaque and passed by value,
- * made by MEMDESC_TYPE_FOLIO() and its like or by page_memdesc(), read by
- * memdesc_type() and memdesc_ptr().
+ * memdesc_t: a descriptor together with its type. It is opaque and passed by
+ * value. MEMDESC_TYPE_FOLIO(), its counterparts for the other types, and
+ * page_memdesc() make one. memdesc_type() and memdesc_ptr() read it.
  */
 typedef struct {
 #ifdef MEMDESC_TYPE_IN_POINTER
@@ -116,10 +116,10 @@ static __always_inline void *memdesc_ptr(memdesc_t md)
 const char *memdesc_type_name(enum memdesc_type type);
 
 /*
- * @p if it is a @T or the literal NULL. Anything but these and void * has no
- * association in the outer and the innermost selection. A void * that is not
- * NULL has none in the middle one: only a null pointer constant takes the
- * other operand's type.
+ * Evaluates to @p if @p is a @T or the literal NULL, else does not compile. A
+ * @p that is neither a @T nor a void * has no association in the outer and the
+ * innermost selection. A void * that is not NULL has none in the middle one:
+ * only a null pointer constant takes the type of the other operand of ?:.
  */
 #define __memdesc_ptr_check(T, p...)					\
 	_Generic((p), typeof(T) : (p),					\
@@ -132,11 +132,11 @@ const char *memdesc_type_name(enum memdesc_type type);
 /**
  * DOC: Making a memdesc_t
  *
- * There is one macro for each type, and each accepts only a (non-const)
- * pointer to that type's C structure or the literal ``NULL``; whatever else is
- * given, a ``void *`` included, does not compile. ``NULL`` stands for a
- * descriptor that overlays &struct page and exists only once the pages do. A
- * descriptor that is an allocation of its own (&struct ioptdesc) is given.
+ * There is one macro for each type. Each accepts only a (non-const) pointer to
+ * the type's C structure or the literal ``NULL``. Any other argument, including
+ * a ``void *``, does not compile. To allocate pages, pass ``NULL`` if the
+ * descriptor overlays &struct page, because it exists only once the pages do.
+ * Pass the descriptor if it is an allocation of its own (&struct ioptdesc).
  *
  * ====================================  ========================
  * ``MEMDESC_TYPE_PAGES(page)``          ``struct page *``
@@ -192,13 +192,13 @@ enum memdesc_type page_memdesc_type(const struct page *page);
  * alloc_page_desc - Allocate pages of a given type
  * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
  * @order: log2 of the number of pages
- * @md: the type, with NULL for a descriptor that overlays &struct page; one
- *      of its own, which the caller keeps, is attached to the pages
+ * @md: the type, with NULL if its descriptor overlays &struct page; any other
+ *      descriptor is attached to the pages, and still belongs to the caller
  *
- * The lowest level: the pages come back in the state that their type starts
- * in, with one reference or frozen (refcount 0), and with the page type set if
- * the type has one from the beginning. It is the caller who accounts them. The
- * node is chosen by the task's memory policy, as in alloc_pages().
+ * The lowest level: the pages are returned in the initial state of their type:
+ * with one reference or frozen (refcount 0), and with the page type set, if the
+ * type has one. The caller must account the pages. The task's memory policy
+ * chooses the node, as in alloc_pages().
  *
  * Context: Any context that @gfp allows.
  * Return: The first page, or NULL when there is no memory. To be freed by
@@ -208,9 +208,10 @@ static __always_inline struct page *
 alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 {
 	/*
-	 * A page table is what alloc_pages() returns and a page type, and is
-	 * allocated often enough not to pay for the choice of the type: where
-	 * that is a constant, the condition is one, too.
+	 * A page table is a compound page from alloc_pages() with a page type.
+	 * Page tables are allocated so often that the switch on the type in the
+	 * called function would matter. The condition costs nothing if the type
+	 * is a constant.
 	 */
 	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
 		struct page *page = alloc_pages_noprof(gfp | __GFP_COMP, order);
@@ -236,7 +237,7 @@ static __always_inline void *
 memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 			  enum memdesc_type type)
 {
-	/* The same for folios: they start as what folio_alloc() returns. */
+	/* A shortcut: a new folio is just what folio_alloc_node() returns. */
 	if (type == MEMDESC_FOLIO && nid != NUMA_NO_NODE)
 		return __folio_alloc_node_noprof(gfp, order, nid);
 
@@ -250,10 +251,10 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
  * @type: the descriptor's C type, for example struct ioptdesc
  *
- * Does not compile for a @type that is no descriptor or not visible here. A
- * descriptor that does not overlay &struct page is zeroed but for its page and
- * order; of @gfp it is subject to what says how to get memory and on which
- * nodes, not in which zone.
+ * Does not compile if @type is no descriptor, or if its definition is not
+ * visible. A descriptor that does not overlay &struct page has its page and
+ * order set and is zeroed otherwise. Its memory obeys the flags of @gfp that
+ * say how to get memory and on which nodes, but not those that select a zone.
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by
@@ -268,10 +269,10 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  * memdesc_free - Free a descriptor and the memory that it manages
  * @desc: a pointer to a descriptor type; nothing else compiles
  *
- * Drops the caller's reference if the type has a refcount, the memory goes
- * with the last one. A frozen type is freed at once. The caller has undone
- * what it did after the allocation: accounting, constructors. What a page pool
- * handed out goes back to it.
+ * If the type has a refcount, drops the caller's reference; the last reference
+ * frees the memory. Memory of a frozen type is freed at once. Before the call,
+ * the caller undoes everything that it did after the allocation: accounting,
+ * constructors. Memory from a page pool goes back to the pool.
  *
  * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
  * not with interrupts disabled.

@@ -2,15 +2,16 @@
 /*
  * Checking the preserved memory map of the previous kernel, early in the boot.
  *
- * The map is data from another kernel. kho_intake_check() looks at all of it
- * before anybody else does, and takes out what cannot be used; from then on the
- * map can be walked without further checks.
+ * The map is data from another kernel. kho_intake_check() checks all of it
+ * before any other code reads it, and takes out the entries that cannot be
+ * used. After that the map can be walked without further checks.
  *
  * There are two reasons to take an entry out. An entry that cannot be true is
  * dropped: its memory does not exist, or is in use, or belongs to another entry.
  * An entry that can be true, but that this kernel does not understand, is kept:
  * a newer kernel may have written the entry, and a device may still write to the
- * memory. Nobody gets kept memory, neither the page allocator nor a restorer.
+ * memory. Nobody gets kept memory, neither the page allocator nor a caller of a
+ * restore function.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -27,14 +28,16 @@
 
 struct kho_intake {
 	/*
-	 * A bit for each page of the nodes of the map and of the preservations
-	 * that have been looked at so far. Keyed by page frame number.
+	 * One bit for each page, keyed by page frame number. The bit is set if
+	 * the page belongs to a node of the map, or to a preservation that has
+	 * been checked already.
 	 */
 	struct kho_radix_tree *pages;
 	/*
-	 * The free memory that was last looked up: [free_start, free_end), in
-	 * one region of memory, is the first that ends behind @free_from. Both
-	 * are ULONG_MAX if there is none.
+	 * Result of the last kho_intake_look_up(): [free_start, free_end) is
+	 * the first range of free memory that ends behind @free_from. It lies
+	 * in one region of memory. Both are ULONG_MAX if there is no such
+	 * range.
 	 */
 	unsigned long free_from;
 	unsigned long free_start;
@@ -44,7 +47,7 @@ struct kho_intake {
 	bool v4;
 };
 
-/* See the head of this file. Read only once the page allocator is up. */
+/* See the head of this file. Does not change once the page allocator is up. */
 struct kho_kept kho_kept;
 
 static void __init kho_intake_drop(struct kho_intake *in, const char *what,
@@ -56,10 +59,11 @@ static void __init kho_intake_drop(struct kho_intake *in, const char *what,
 }
 
 /*
- * Look the first memory up that ends behind @pfn and may be preserved: which is
- * free as far as memblock knows, and in no scratch area; these are regions of
- * memory of their own. Not by going on from the last time: @pages grows, and
- * memblock reserves memory for that.
+ * Find the first range that ends behind @pfn and may contain preserved memory.
+ * Memblock must know the range as free, and the range must not be in a scratch
+ * area. (A scratch area is always a memblock region of its own.) The search
+ * cannot continue from the result of the last one: @pages grows meanwhile, and
+ * memblock reserves memory for it.
  */
 static void __init kho_intake_look_up(struct kho_intake *in, unsigned long pfn)
 {
@@ -96,7 +100,7 @@ static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
 	return true;
 }
 
-/* Is some of [@pfn, @end) marked? */
+/* Is any page of [@pfn, @end) marked? */
 static bool __init kho_intake_marked(struct kho_intake *in, unsigned long pfn,
 				     unsigned long end)
 {
@@ -113,7 +117,7 @@ static bool __init kho_intake_marked(struct kho_intake *in, unsigned long pfn,
 	return false;
 }
 
-/* Mark [@pfn, @end). 0 or -ENOMEM. */
+/* Mark [@pfn, @end). Returns 0 or -ENOMEM. */
 static int __init kho_intake_mark(struct kho_intake *in, unsigned long pfn,
 				  unsigned long end)
 {
@@ -130,7 +134,10 @@ static int __init kho_intake_mark(struct kho_intake *in, unsigned long pfn,
 	return 0;
 }
 
-/* Mark [@pfn, @end). -EEXIST if some of it was, and nothing has changed. */
+/*
+ * Mark [@pfn, @end). Returns 0, -ENOMEM, or, without marking anything, -EEXIST
+ * if a page in the range is marked already.
+ */
 static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
 				   unsigned long end)
 {
@@ -138,7 +145,10 @@ static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
 						 kho_intake_mark(in, pfn, end);
 }
 
-/* Why this kernel cannot make use of memory that exists; NULL if it can. */
+/*
+ * Returns why this kernel does not understand an entry whose memory exists, or
+ * NULL if it understands the entry.
+ */
 static const char *__init kho_intake_unknown(struct kho_intake *in,
 					     unsigned long pfn,
 					     unsigned int order,
@@ -146,12 +156,13 @@ static const char *__init kho_intake_unknown(struct kho_intake *in,
 {
 	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC))
 		return "unknown type";
-	/* The architecture or the configuration of the other kernel differs. */
+	/* The other kernel may have another architecture or configuration. */
 	if (order > kho_max_order(type))
 		return "order that the type does not have here";
 	/*
-	 * Only single pages can be accounted to a node each, and struct pages
-	 * are initialised a region at a time.
+	 * Only single pages can be accounted to several nodes. And struct pages
+	 * are initialised one region at a time: kho_stamp_pages() would prepare
+	 * struct pages of the next region before they are initialised.
 	 */
 	kho_intake_look_up(in, pfn);
 	if (order && type != KHO_MEMDESC_UNTYPED && type != KHO_MEMDESC_SPLIT &&
@@ -160,7 +171,7 @@ static const char *__init kho_intake_unknown(struct kho_intake *in,
 	return NULL;
 }
 
-/* Note that the memory of @key is to be kept. 0 or -ENOMEM. */
+/* Record in kho_kept that the memory of @key is kept. Returns 0 or -ENOMEM. */
 static int __init kho_intake_keep(unsigned long key)
 {
 	struct kho_radix_leaf *leaf;
@@ -182,8 +193,8 @@ static int __init kho_intake_keep(unsigned long key)
 }
 
 /*
- * Is @key a preservation that can be used? 0 if it is, -EINVAL if the key is
- * dropped, -EOPNOTSUPP if its memory is kept, or -ENOMEM.
+ * Can the preservation @key be used? Returns 0 if so, -EINVAL if the key has to
+ * be dropped, -EOPNOTSUPP if its memory is kept, or -ENOMEM.
  */
 static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 {
@@ -193,7 +204,7 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	const char *why;
 	int err;
 
-	/* Bit 0 would be the whole address space. */
+	/* With bit 0 as order bit the key is the whole address space. */
 	why = "no order";
 	if (order_bits < 2)
 		goto drop;
@@ -240,8 +251,9 @@ static int __init kho_intake_check_keys(struct kho_intake *in,
 }
 
 /*
- * A leaf of order 0 keys is as many bits of the pages that they stand for: look
- * at a word of them at a time, and closer only if something is wrong.
+ * In a leaf of order 0 keys each bit stands for one page, as in @in->pages.
+ * Therefore the two bitmaps can be compared a word at a time. Single keys are
+ * only checked if something is wrong.
  */
 static int __init kho_intake_check_leaf_0(struct kho_intake *in,
 					  struct kho_radix_leaf *leaf,
@@ -254,7 +266,7 @@ static int __init kho_intake_check_leaf_0(struct kho_intake *in,
 	if (IS_ERR(pages))
 		return PTR_ERR(pages);
 
-	/* What is not free memory. */
+	/* Check the keys that lie between the ranges of free memory. */
 	for (i = 0; i < KHO_LEAF_BITS; i = in->free_end - pfn) {
 		kho_intake_look_up(in, pfn + i);
 		end = min(max(in->free_start, pfn) - pfn, KHO_LEAF_BITS);
@@ -285,7 +297,10 @@ static int __init kho_intake_check_leaf(struct kho_intake *in,
 	unsigned int order, type;
 	int err;
 
-	/* Keys of a leaf differ in type and order only if these are nonsense. */
+	/*
+	 * All keys of a leaf have the same type and order, unless the order is
+	 * nonsense.
+	 */
 	if (!order_bits)
 		return kho_intake_check_keys(in, leaf, start, 0, KHO_LEAF_BITS);
 	pfn = PHYS_PFN(kho_decode_key(start, &order, &type));
@@ -296,7 +311,7 @@ static int __init kho_intake_check_leaf(struct kho_intake *in,
 	if (!order)
 		return kho_intake_check_leaf_0(in, leaf, start, pfn);
 
-	/* Neighbours at once, one by one only if something is wrong. */
+	/* Check a run of neighbours at once, single keys only if that fails. */
 	for_each_set_bitrange(i, end, leaf->bitmap, KHO_LEAF_BITS) {
 		pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
 		nr = (end - i) << order;
@@ -313,9 +328,9 @@ static int __init kho_intake_check_leaf(struct kho_intake *in,
 }
 
 /*
- * A node must be in memory that nothing else uses; having it marked also refuses
- * a node that is met a second time, so that a map which leads back into itself
- * comes to an end.
+ * A node must be in memory that nothing else uses. Marking the node also makes
+ * the check refuse it if another link leads to it. Without that the walk of a
+ * map with a cycle would never end.
  */
 static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 {
@@ -331,9 +346,10 @@ static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 }
 
 /*
- * Check the nodes below @node, or, when that is done, the keys in them. Not both
- * at once: a wrong key must not be taken for what lies on a node that is yet to
- * be met.
+ * Check the nodes below @node, or, with @keys, the keys in the leaves below it.
+ * All nodes have to be checked before any key. Otherwise a wrong key could mark
+ * the memory of a node that comes later in the walk, and this node would be
+ * dropped instead of the key.
  */
 static int __init kho_intake_check_node(struct kho_intake *in,
 					struct kho_radix_node *node,
@@ -376,7 +392,7 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 
 /*
  * Call @fn for all keys of kept memory below @node. @fn returns 0, a negative
- * error, or 1 if the key is to go.
+ * error, which ends the walk, or 1 to remove the key.
  */
 static int __init kho_intake_for_kept(struct kho_intake *in,
 				      struct kho_radix_node *node,
@@ -410,7 +426,10 @@ static int __init kho_intake_for_kept(struct kho_intake *in,
 	return 0;
 }
 
-/* What this kernel understands is more likely to be true. */
+/*
+ * Drop a kept entry that overlaps one which this kernel understands: the latter
+ * is more likely to be true.
+ */
 static int __init kho_intake_drop_kept(struct kho_intake *in, unsigned long key)
 {
 	unsigned int order, type;
@@ -422,7 +441,10 @@ static int __init kho_intake_drop_kept(struct kho_intake *in, unsigned long key)
 	return 1;
 }
 
-/* Which of two kept entries that overlap is true is not known: neither is free. */
+/*
+ * Mark the memory of a kept entry. Kept entries may overlap: it is not known
+ * which of them is true, so the memory of all stays kept.
+ */
 static int __init kho_intake_mark_kept(struct kho_intake *in, unsigned long key)
 {
 	phys_addr_t phys;
@@ -439,7 +461,10 @@ static int __init kho_intake_mark_kept(struct kho_intake *in, unsigned long key)
 	return kho_intake_mark(in, pfn, pfn + (1UL << order));
 }
 
-/* All that is understood is marked: mark what is kept. 0 or -ENOMEM. */
+/*
+ * Called when all entries that this kernel understands are marked: mark the
+ * kept ones, too. Returns 0 or -ENOMEM.
+ */
 static int __init kho_intake_settle_kept(struct kho_intake *in)
 {
 	const unsigned int top = KHO_TREE_MAX_DEPTH - 1;
@@ -458,9 +483,9 @@ static int __init kho_intake_settle_kept(struct kho_intake *in)
 }
 
 /**
- * kho_kept_forget - forget what is kept
+ * kho_kept_forget - forget which memory is kept
  *
- * Context: Early boot, when nothing that was handed over can be used.
+ * Context: Early boot, when the handover as a whole cannot be used.
  */
 void __init kho_kept_forget(void)
 {
@@ -468,11 +493,11 @@ void __init kho_kept_forget(void)
 	memset(&kho_kept, 0, sizeof(kho_kept));
 }
 
-/* Is the page at @phys preserved as kho_alloc_preserve() does it? */
+/* Is a page from kho_alloc_preserve() preserved at @phys? */
 static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 				       phys_addr_t phys)
 {
-	/* Untyped by "kho-v4", and by a "kho-v5" that records no types yet. */
+	/* Untyped in "kho-v4", and in a "kho-v5" that records no types yet. */
 	static const enum kho_memdesc types[] __initconst = {
 		KHO_MEMDESC_FOLIO, KHO_MEMDESC_UNTYPED,
 	};
@@ -488,7 +513,7 @@ static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
 	return false;
 }
 
-/* Whether the FDT can be walked to its end, and changed where that comes by. */
+/* Can the FDT be walked to its end? fdt_nop_property() relies on that later. */
 static bool __init kho_intake_fdt_ok(const void *fdt)
 {
 	int node = 0, depth = 0;
@@ -502,22 +527,23 @@ static bool __init kho_intake_fdt_ok(const void *fdt)
 
 /**
  * kho_intake_check - check the preserved memory map of the previous kernel
- * @tree: the map; entries that cannot be true are taken out of it
- * @root: physical address of its root, as the previous kernel's FDT says
- * @fdt: physical address of that FDT, which must be preserved itself
+ * @tree: the map; entries that cannot be used are taken out of it
+ * @root: physical address of the root, from the FDT of the previous kernel
+ * @fdt: physical address of that FDT, which must itself be preserved
  * @v4: whether it is a "kho-v4" map, which has no types
- * @pages: becomes a tree with a bit for each page, by page frame number, that a
- *	preservation or a node of the map lies on, kept or not; the caller's
+ * @pages: set to a new tree, keyed by page frame number, with a bit for each
+ *	page of a preservation (kept ones, too) and of a node of the map; the
+ *	tree then belongs to the caller
  *
- * What is left out because it cannot be true is reported and becomes ordinary
- * free memory. What this kernel does not understand is reported, noted in
- * kho_kept, and has bits in @pages.
+ * An entry that cannot be true is reported, and its memory becomes ordinary
+ * free memory. An entry that this kernel does not understand is reported and
+ * recorded in kho_kept, and its memory has bits in @pages.
  *
  * Context: Early boot, when memblock knows all memory, and everything that is
  *	reserved at a fixed address is reserved.
  * Return: 0, %-EINVAL if the root is no node, or the FDT is damaged or not
  *	preserved, or %-ENOMEM if there is too little scratch memory to check the
- *	map. After an error the map must not be used, and there is no @pages.
+ *	map. After an error the caller must use neither the map nor @pages.
  */
 int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 			    phys_addr_t fdt, bool v4,
@@ -556,7 +582,7 @@ int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
 	return err;
 }
 
-/* Where the preservation that @phys lies in ends; 0 if it lies in none. */
+/* Returns the end of the preservation around @phys, or 0 if there is none. */
 static phys_addr_t __init kho_intake_preserved_end(struct kho_radix_tree *tree,
 						   phys_addr_t phys)
 {
@@ -605,11 +631,12 @@ static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
 }
 
 /**
- * kho_intake_check_subtrees - check where the FDT says that others' data is
+ * kho_intake_check_subtrees - check that the subtrees are in preserved memory
  * @tree: the preserved memory map, which kho_intake_check() has passed
- * @fdt: the FDT; subtrees that are not all preserved memory lose their address
+ * @fdt: the FDT; subtrees not entirely in preserved memory lose their address
  *
- * Not their node: for its owner that would look like a boot without a handover.
+ * The node of such a subtree stays in the FDT. Without the node the owner of
+ * the subtree would take this for a boot without a handover.
  *
  * Context: Early boot, before kho_retrieve_subtree() is used.
  */
@@ -620,11 +647,11 @@ void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
 	fdt_for_each_subnode(node, fdt, 0) {
 		u64 phys = 0;
 
-		/* There may be more than one such property. */
+		/* A damaged node may have the property more than once. */
 		while (!kho_intake_subtree_ok(tree, fdt, node, &phys)) {
 			pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
 					   phys, fdt_get_name(fdt, node, NULL));
-			/* Cannot fail: it is there. */
+			/* Cannot fail: the property was found just now. */
 			if (WARN_ON_ONCE(fdt_nop_property(fdt, node,
 							  KHO_SUB_TREE_PROP_NAME)))
 				return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Typed kexec handover of IOMMU page tables. This is the memory and its
- * descriptor, as memdesc_alloc_node() returns them; the counters are kept by
- * drivers/iommu/iommu-pages.c.
+ * Typed kexec handover of IOMMU page tables. This file handles the memory and
+ * its descriptor, as memdesc_alloc_node() returns them.
+ * drivers/iommu/iommu-pages.c keeps the counters.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -59,7 +59,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve);
  * kho_ioptdesc_preserve_list - preserve a list of IOMMU page tables
  * @list: list of &ioptdesc.iopt_freelist_elm, which is left as it is
  *
- * All or nothing.
+ * Preserves all page tables of the list, or none.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
@@ -120,8 +120,9 @@ void kho_ioptdesc_unpreserve_list(struct list_head *list)
 EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve_list);
 
 /*
- * Claim the memory at @phys, for a new descriptor that is not yet attached.
- * It must have the order @order, unless that is KHO_ORDER_OF_PAGE.
+ * Claim the memory at @phys and allocate a descriptor for it, which is not yet
+ * attached. The memory must have the order @order, unless @order is
+ * KHO_ORDER_OF_PAGE.
  */
 static struct ioptdesc *ioptdesc_claim(phys_addr_t phys, int order)
 {
@@ -165,12 +166,15 @@ static void ioptdesc_init_claimed(struct ioptdesc *iopt)
  * @phys: physical address of the table
  *
  * The memory and its new descriptor are as memdesc_alloc_node() returns them,
- * with the contents that the memory had. Nothing is accounted, and nothing is
- * incoherent yet. Free them with memdesc_free().
+ * with the contents that the memory had. The memory is not counted as IOMMU
+ * page table, and not marked as incoherent. Free both with memdesc_free().
  *
  * Context: Process context, may sleep; any time after the page allocator is up.
- * Return: the descriptor, or ERR_PTR(-EINVAL) if it is no IOMMU page table that
- *	is preserved there, ERR_PTR(-ENOENT) if nothing is, or ERR_PTR(-ENOMEM).
+ * Return: the descriptor, or ERR_PTR(-EINVAL) if something other than an IOMMU
+ *	page table is preserved there, ERR_PTR(-ENOENT) if nothing is,
+ *	ERR_PTR(-EHWPOISON) if the table has a hardware error,
+ *	ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the memory, or
+ *	ERR_PTR(-ENOMEM).
  */
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
 {
@@ -187,22 +191,25 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_noprof);
  * @phys: physical address of the table
  * @order: the order that the table must have been preserved with, or
  *	%KHO_ORDER_OF_PAGE for any
- * @list: the new descriptor is added to its end, by iopt_freelist_elm
+ * @list: the new descriptor is added to the end, by iopt_freelist_elm
  *
- * For tables that are worth something only as a whole, and of which one says
- * where the others are: claim one, read it, claim what it points at. A table
- * that is reached twice cannot be claimed twice, so the damage is found before
- * anything was restored. The memory can be read, and nobody else can restore
- * it. The descriptor has its page and its order, but is not attached:
- * page_ioptdesc() does not find it.
+ * This is for a tree of tables that is useless unless it is complete. Claim one
+ * table, read it, and claim the tables that it points at. A table that two
+ * pointers lead to cannot be claimed a second time, so the damage is found
+ * before anything is restored.
+ *
+ * The caller can read the memory, and nobody else can restore it. The
+ * descriptor has its page and its order, but is not attached: page_ioptdesc()
+ * does not find the descriptor.
  *
  * kho_ioptdesc_commit() or kho_ioptdesc_abort() must follow. An error leaves
  * @list as it was.
  *
  * Context: Process context, may sleep; any time after the page allocator is up.
- * Return: 0; %-EINVAL if what is preserved there is no IOMMU page table or has
- *	another order; %-ENOENT if nothing is, or it is restored or claimed
- *	already; or %-ENOMEM.
+ * Return: 0; %-EINVAL if the memory preserved there is no IOMMU page table or
+ *	has another order; %-ENOENT if no memory is preserved there, or it is
+ *	restored or claimed already; %-EHWPOISON if the table has a hardware
+ *	error; %-EOPNOTSUPP if this kernel only keeps the memory; or %-ENOMEM.
  */
 int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
 			      struct list_head *list)
@@ -220,7 +227,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_claim_noprof);
  * kho_ioptdesc_commit - restore the IOMMU page tables that were claimed
  * @list: from kho_ioptdesc_claim(); left as it is
  *
- * Each as by kho_ioptdesc_restore(). Cannot fail.
+ * Restores each page table as kho_ioptdesc_restore() does. Cannot fail.
  *
  * Context: Process context, may sleep.
  * Return: the number of page tables.
@@ -243,7 +250,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_commit_noprof);
  * kho_ioptdesc_abort - undo kho_ioptdesc_claim()
  * @list: from kho_ioptdesc_claim(); empty afterwards
  *
- * The page tables can be restored, by anybody.
+ * Afterwards anybody can restore the page tables again.
  *
  * Context: Process context, may sleep.
  */

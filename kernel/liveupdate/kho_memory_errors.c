@@ -2,11 +2,11 @@
 /*
  * Handing hardware errors of memory over.
  *
- * A page with an error is kept from the page allocator by the kernel that has
- * seen the error, and only by that kernel. The next one would use the page again:
- * as ordinary memory, or, if somebody preserved it before the error came, as
- * memory with good contents. So the pages are listed for the next kernel, see
- * include/linux/kho/abi/memory_errors.h.
+ * Only the kernel that has seen a hardware error knows that the page is bad,
+ * and keeps the page from its page allocator. The next kernel would use the
+ * page again: as ordinary memory, or, if the page was preserved before the
+ * error came, as memory with good contents. So this kernel hands over a list of
+ * the pages, see include/linux/kho/abi/memory_errors.h.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -15,51 +15,68 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/memory_errors.h>
 #include <linux/kho_memdesc.h>
+#include <linux/memory-failure.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/xarray.h>
 
 #include "kexec_handover_internal.h"
 
-/* Page frame numbers of all pages with an error that this kernel knows of. */
+/* All pages with an error that this kernel knows of, by page frame number. */
 static DEFINE_XARRAY(kho_errors);
 
-/* What the previous kernel has listed, until it is counted; NULL for nothing. */
+/* The list of the previous kernel, until it is counted; NULL if none. */
 static struct kho_memory_errors *kho_errors_in __initdata;
 
 /**
- * kho_memory_error_add - a page has a hardware error
- * @pfn: its page frame number
+ * kho_memory_error_add - remember that a page has a hardware error
+ * @pfn: page frame number of the page
+ *
+ * Ignores pages of devices: they may have struct pages, but are never handed
+ * over.
  *
  * Context: Process context, may sleep.
  */
 void kho_memory_error_add(unsigned long pfn)
 {
-	/* Without memory for that the next kernel does not hear of it. */
+	/* kho_page_has_error() reads struct pages that a device may lack. */
+	if (!pfn_to_online_page(pfn))
+		return;
+	/* If this fails the next kernel does not learn of the error. */
 	if (xa_is_err(xa_store(&kho_errors, pfn, xa_mk_value(0), GFP_KERNEL)))
 		pr_err("no memory to remember the error of page %#lx\n", pfn);
 	kho_page_has_error(pfn);
 }
 
 /**
- * kho_memory_error_del - undo kho_memory_error_add()
- * @pfn: page frame number
+ * kho_memory_errors_del - forget the errors of pages
+ * @pfn: page frame number of the first page
+ * @nr_pages: number of pages
  *
- * Memory that was not restored because of the error stays so.
+ * Call this for pages that were made usable again (unpoison_memory()), but not
+ * for every page that is no longer counted. hugetlb stops counting pages when
+ * it has no memory for its list, and these pages are as bad as before.
+ *
+ * Memory that could not be restored because of the error still cannot.
  *
  * Context: Process context.
  */
-void kho_memory_error_del(unsigned long pfn)
+void kho_memory_errors_del(unsigned long pfn, unsigned long nr_pages)
 {
-	xa_erase(&kho_errors, pfn);
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range(&kho_errors, index, entry, pfn, pfn + nr_pages - 1)
+		xa_erase(&kho_errors, index);
 }
 
-/* Preserve the page, unless the memory that it lies in is preserved. */
+/* Preserve the page, unless the memory around it is preserved already. */
 static bool kho_memory_error_keep(unsigned long pfn)
 {
 	bool kept;
 
-	/* Memory that was removed has no error any more. */
+	/* The error went away with memory that was removed. */
 	if (!pfn_to_online_page(pfn))
 		return false;
 	kho_map_lock();
@@ -78,6 +95,7 @@ void kho_memory_errors_hand_over(void)
 {
 	struct kho_memory_errors *errors;
 	unsigned long pfn, nr = 0;
+	unsigned int noio;
 	void *entry;
 
 	if (!kho_out.radix_tree.root)
@@ -88,6 +106,8 @@ void kho_memory_errors_hand_over(void)
 	if (!nr)
 		return;
 
+	/* Devices are shut down: reclaim must not wait for writes to them. */
+	noio = memalloc_noio_save();
 	errors = kho_alloc_preserve(struct_size(errors, pfn, nr));
 	if (IS_ERR(errors))
 		goto failed;
@@ -99,17 +119,18 @@ void kho_memory_errors_hand_over(void)
 	}
 	if (!kho_add_subtree(KHO_MEMORY_ERRORS_SUBTREE, errors,
 			     struct_size(errors, pfn, nr)))
-		return;
+		goto out;
 failed:
 	pr_err("the next kernel will not know of %lu pages with hardware errors\n",
 	       nr);
+out:
+	memalloc_noio_restore(noio);
 }
 
 /**
  * kho_memory_errors_init - find the list of the previous kernel
  *
- * Context: Boot, when it is settled what is preserved, and before
- *	kho_stamp_pages().
+ * Context: Boot, after kho_preserved_settle() and before kho_stamp_pages().
  */
 void __init kho_memory_errors_init(void)
 {
@@ -134,8 +155,8 @@ void __init kho_memory_errors_init(void)
  * @start: page frame number of the first page
  * @end: page frame number behind the last page
  *
- * The list comes from another kernel and may be out of order. An entry that is not
- * found for this reason is reported by kho_memory_errors_count().
+ * The list comes from another kernel and may be out of order. Then this
+ * function may miss an entry; kho_memory_errors_count() reports it.
  *
  * Context: Boot, directly after kho_stamp_pages() for the same block. May run in
  *	parallel for different blocks.
@@ -148,7 +169,7 @@ void __init kho_mark_memory_errors(unsigned long start, unsigned long end)
 	if (likely(!errors))
 		return;
 
-	/* The first one that is not below the block. */
+	/* Find the first entry that is not below the block. */
 	for (high = errors->nr; low < high;) {
 		u32 mid = low + (high - low) / 2;
 
@@ -160,10 +181,10 @@ void __init kho_mark_memory_errors(unsigned long start, unsigned long end)
 	for (; low < errors->nr && errors->pfn[low] < end; low++) {
 		const unsigned long pfn = errors->pfn[low];
 
-		/* Struct pages of other blocks may not be initialised yet. */
+		/* Out of order. Its struct page may not be initialised yet. */
 		if (pfn < start)
 			continue;
-		/* What is not kept is given to the page allocator next. */
+		/* If it is not preserved, the page allocator gets it next. */
 		if (kho_preserved_next(pfn, pfn + 1) != pfn)
 			continue;
 		SetPageHWPoison(pfn_to_page(pfn));
@@ -184,14 +205,17 @@ void __init kho_memory_errors_count(void)
 	if (!errors)
 		return;
 	for (u32 i = 0; i < errors->nr; i++) {
+		/* A page that is listed twice has one error. */
+		if (xa_load(&kho_errors, errors->pfn[i]))
+			continue;
 		page = pfn_to_online_page(errors->pfn[i]);
 		if (page && PageHWPoison(page))
-			num_poisoned_pages_inc(errors->pfn[i]);
+			memory_failure_inherit(errors->pfn[i]);
 		else if (page && IS_ENABLED(CONFIG_MEMORY_FAILURE))
 			pr_err("page %#llx has a hardware error, but is not kept\n",
 			       errors->pfn[i]);
 	}
 	pr_info("%u pages had hardware errors before\n", errors->nr);
+	/* Do not free the list: debugfs shows it. */
 	kho_errors_in = NULL;
-	kho_restore_free(errors);
 }

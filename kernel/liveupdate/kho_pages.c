@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Typed kexec handover of what the page allocator gives out: folios, blocks of
- * pages, ranges of order 0 pages.
+ * Typed kexec handover of pages: the triples of alloc_pages() and
+ * alloc_pages_exact(). Folios are in kho_folio.c.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -14,75 +14,7 @@
 #include <linux/kho_memdesc.h>
 #include <linux/mm.h>
 
-#include "kexec_handover_internal.h"
-
-/**
- * kho_folio_unpreserve - undo kho_folio_preserve()
- * @folio: as it was preserved; it was not split since
- *
- * Context: Process context, may sleep, but does not allocate.
- */
-void kho_folio_unpreserve(struct folio *folio)
-{
-	kho_unpreserve_page_desc(&folio->page, folio_order(folio),
-				 KHO_MEMDESC_FOLIO);
-}
-EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
-
-/* The first member of a folio is its first page. */
-static_assert(offsetof(struct folio, page) == 0);
-
-/**
- * kho_folios_preserve - preserve several folios, or none
- * @folios: the folios, of any orders
- * @nr: how many
- *
- * Faster than one by one, most so if they are sorted by address.
- *
- * Context: Process context, may sleep.
- * Return: 0, or an error as listed in "Typed kexec handover"; then nothing was
- *	changed.
- */
-int kho_folios_preserve(struct folio **folios, unsigned long nr)
-{
-	return kho_preserve_page_descs((struct page **)folios, nr,
-				       KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
-}
-EXPORT_SYMBOL_GPL(kho_folios_preserve);
-
-/**
- * kho_folios_unpreserve - undo kho_folios_preserve()
- * @folios: as they were preserved; none was split since
- * @nr: how many
- *
- * Context: Process context, may sleep, but does not allocate.
- */
-void kho_folios_unpreserve(struct folio **folios, unsigned long nr)
-{
-	kho_unpreserve_page_descs((struct page **)folios, nr,
-				  KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
-}
-EXPORT_SYMBOL_GPL(kho_folios_unpreserve);
-
-/**
- * kho_folios_restore - restore several folios, or none
- * @phys: physical address of each
- * @nr: how many
- * @folios: set to the folios
- *
- * Each is as kho_folio_restore() returns it.
- *
- * Context: Process context, may sleep, any time after the page allocator is up.
- * Return: 0, or as kho_folio_restore(). After an error nothing is restored, and
- *	@folios is garbage.
- */
-int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
-			      struct folio **folios)
-{
-	return kho_restore_batch(phys, nr, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO,
-				 (struct page **)folios);
-}
-EXPORT_SYMBOL_GPL(kho_folios_restore_noprof);
+#include "kho_map.h"
 
 static enum kho_memdesc kho_pages_type(struct page *page)
 {
@@ -102,6 +34,9 @@ static enum kho_memdesc kho_pages_type(struct page *page)
  */
 int kho_pages_preserve(struct page *page, unsigned int order)
 {
+	/* A single page is no compound page: with that known this is short. */
+	if (!order && !PageCompound(page))
+		return kho_preserve_one(page, 0, KHO_MEMDESC_BLOCK);
 	return kho_preserve_page_desc(page, order, kho_pages_type(page));
 }
 EXPORT_SYMBOL_GPL(kho_pages_preserve);

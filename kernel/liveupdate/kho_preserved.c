@@ -2,14 +2,15 @@
 /*
  * Keeping preserved memory from the page allocator during boot.
  *
- * Preserved memory is not reserved in memblock, whose arrays are searched from
- * the start for every region: that is quadratic. Until the page allocator has
- * all other memory, kho_preserved has a bit for each page of it, and of the map
- * that says what is preserved. Before that,
- * memblock allocates from scratch areas only, in which nothing is preserved.
- * Where the page allocator is given its memory, serially or in parallel, it
- * leaves out the pages with a bit, and kho_stamp_pages() says in their struct
- * pages what they are, so that the restore functions find them.
+ * Preserved memory is not reserved in memblock. Memblock searches its arrays
+ * from the start for every region, so the time would grow with the square of
+ * the number of preservations. Instead kho_preserved has one bit for each
+ * preserved page, and for each page of the map itself, until the page allocator
+ * has all other memory. Before that, memblock allocates from scratch areas
+ * only, in which nothing is preserved. The code that gives memory to the page
+ * allocator, serially or in parallel, leaves out the pages that have a bit.
+ * kho_stamp_pages() writes order and type of a preservation into its struct
+ * pages, so that the restore functions find the preservation.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -21,14 +22,14 @@
 
 #include "kexec_handover_internal.h"
 
-/* Memory that the page allocator must not be given, from kho_preserved_init() on. */
+/* Memory that the page allocator must not get. Set by kho_preserved_init(). */
 static struct {
 	struct kho_radix_node *map;	/* the map; NULL: nothing is preserved */
 	struct kho_radix_node *pages;	/* a bit for each page, by pfn */
-	u64 orders[KHO_NR_MEMDESC];	/* which are in the map, for each type */
+	u64 orders[KHO_NR_MEMDESC];	/* orders in the map, for each type */
 } kho_preserved __initdata;
 
-/* Note of what types and orders are the keys of @node, a node of the map. */
+/* Record in kho_preserved.orders which types and orders occur below @node. */
 static void __init kho_preserved_note_node(struct kho_radix_node *node,
 					   unsigned int level, unsigned long start)
 {
@@ -47,7 +48,7 @@ static void __init kho_preserved_note_node(struct kho_radix_node *node,
 		return;
 	}
 
-	/* The same for all keys of a leaf. */
+	/* All keys of a leaf have the same type and order. */
 	i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
 	if (i == KHO_LEAF_BITS)
 		return;
@@ -56,10 +57,9 @@ static void __init kho_preserved_note_node(struct kho_radix_node *node,
 }
 
 /**
- * kho_preserved_init - note which pages are preserved
+ * kho_preserved_init - set which pages are preserved
  * @map: root of the preserved memory map, which kho_intake_check() has passed
- * @pages: root of the tree that this has made of the pages that preservations and
- *	nodes of the map lie on
+ * @pages: root of the tree of pages that kho_intake_check() has filled
  *
  * Context: Early boot, while memblock allocates from scratch areas only.
  */
@@ -71,7 +71,10 @@ void __init kho_preserved_init(struct kho_radix_node *map,
 	kho_preserved_note_node(map, KHO_TREE_MAX_DEPTH - 1, 0);
 }
 
-/* The first pfn from @pfn on, below @end, with a bit in kho_preserved; or @end. */
+/*
+ * Returns the first pfn in [@pfn, @end) that has a bit in kho_preserved.pages,
+ * or @end.
+ */
 unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
 {
 	while (pfn < end) {
@@ -92,14 +95,15 @@ unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
 }
 
 /**
- * kho_preserved_block - what of a block must not go to the page allocator?
+ * kho_preserved_block - which pages of a block must the allocator not get?
  * @pfn: page frame number of the first page
  * @end: page frame number behind the last page, in the same naturally aligned
  *	block of MAX_ORDER_NR_PAGES
  *
  * Context: Boot, until kho_preserved_finish().
- * Return: %NULL if all of it may. Else a bitmap whose first bit is the first
- *	page of the aligned block, with bits for the pages that must not.
+ * Return: %NULL if the page allocator may get all of [@pfn, @end). Else a
+ *	bitmap whose first bit stands for the first page of the aligned block.
+ *	The bits of pages that the page allocator must not get are set.
  */
 const unsigned long *__init kho_preserved_block(unsigned long pfn,
 						unsigned long end)
@@ -108,7 +112,7 @@ const unsigned long *__init kho_preserved_block(unsigned long pfn,
 	struct kho_radix_leaf *leaf;
 	unsigned long *block;
 
-	/* Blocks are whole words of a leaf, and do not cross leaves. */
+	/* A block takes whole words of a leaf, and lies in one leaf. */
 	BUILD_BUG_ON(MAX_ORDER_NR_PAGES % BITS_PER_LONG);
 	BUILD_BUG_ON(MAX_ORDER_NR_PAGES > KHO_LEAF_BITS);
 
@@ -123,9 +127,10 @@ const unsigned long *__init kho_preserved_block(unsigned long pfn,
 }
 
 /*
- * Say in the struct pages what the preservations are whose bits in @leaf are set
- * from @bit on, below @end. Those begin at @pfn, and neighbours lie as many pages
- * apart as the order says.
+ * Stamp the preservations whose bits are set in [@bit, @end) of @leaf: write
+ * @info into their first struct page and, with @info.prepared, set up the other
+ * ones. @bit stands for @pfn, and each further bit for the page 1 << order
+ * pages on.
  */
 static void __init kho_stamp_leaf(const struct kho_radix_leaf *leaf,
 				  unsigned long bit, unsigned long end,
@@ -134,7 +139,7 @@ static void __init kho_stamp_leaf(const struct kho_radix_leaf *leaf,
 	struct page *const page = pfn_to_page(pfn);
 	const unsigned long start = bit;
 
-	/* A word at a time: with single pages a search for each costs most. */
+	/* By words: with single pages, searching for each bit costs most. */
 	for (unsigned long next; bit < end; bit = next) {
 		unsigned long word = leaf->bitmap[BIT_WORD(bit)] &
 				     BITMAP_FIRST_WORD_MASK(bit);
@@ -155,7 +160,7 @@ static void __init kho_stamp_leaf(const struct kho_radix_leaf *leaf,
 }
 
 /**
- * kho_stamp_pages - make the preservations in a block known to restorers
+ * kho_stamp_pages - let the restore functions find the preservations in a block
  * @pfn: page frame number of the first page
  * @end: page frame number behind the last page, in the same naturally aligned
  *	block of MAX_ORDER_NR_PAGES
@@ -170,13 +175,13 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 	for (info.type = 0; info.type < KHO_NR_MEMDESC; info.type++) {
 		u64 orders = kho_preserved.orders[info.type];
 
-		/* What untyped memory becomes is decided by who restores it. */
+		/* The restore function decides what untyped memory becomes. */
 		info.prepared = info.type != KHO_MEMDESC_UNTYPED;
 		for (; orders; orders &= orders - 1) {
 			unsigned long first, nr, key;
 			struct kho_radix_leaf *leaf;
 
-			/* Those which begin in [pfn, end). */
+			/* Stamp the preservations that begin in [pfn, end). */
 			info.order = __ffs64(orders);
 			first = ALIGN(pfn, BIT(info.order));
 			if (first >= end)
@@ -195,13 +200,13 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 }
 
 /**
- * kho_preserved_has - was this preserved
+ * kho_preserved_has - was this memory preserved
  * @phys: physical address of the memory
  * @order: log2 of the number of pages
- * @type: what it is
+ * @type: the type with which the memory must have been preserved
  *
  * Context: Boot, until kho_preserved_finish(). No struct page is touched.
- * Return: whether the map has an entry for it.
+ * Return: whether the map has an entry with this address, order and type.
  */
 bool __init kho_preserved_has(phys_addr_t phys, unsigned int order,
 			      enum kho_memdesc type)
@@ -231,10 +236,10 @@ static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
 }
 
 /*
- * Take the pages in [@pfn, @end) away from the keys of a map whose memory lies
- * there, or in part. @orders are those which @type has in the map. The keys go with
- * all their pages, unless they are @kept: memory that is not understood stays kept,
- * but for those pages. Returns the number of keys.
+ * Drop the keys of @map whose memory overlaps [@pfn, @end). @orders has a bit
+ * for each order that @type has in the map. A dropped key loses all its pages.
+ * With @kept, which means memory that this kernel does not understand, the keys
+ * stay and lose only their pages in [@pfn, @end). Returns the number of keys.
  */
 static unsigned long __init
 kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
@@ -247,7 +252,7 @@ kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
 		const unsigned int order = __ffs64(orders);
 		const unsigned long last = (end - 1) >> order;
 
-		/* Those that may lie in it, a leaf at a time. */
+		/* Look at all keys that can overlap the range, leaf by leaf. */
 		for (unsigned long i = pfn >> order, nr; i <= last; i += nr) {
 			unsigned long key, first, bit;
 			struct kho_radix_leaf *leaf;
@@ -277,7 +282,7 @@ kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
 	return nr_keys;
 }
 
-/* Take out what lies in [@pfn, @end). Returns the number of preservations. */
+/* Drop what overlaps [@pfn, @end). Returns the number of preservations. */
 static unsigned long __init kho_preserved_drop(unsigned long pfn,
 					       unsigned long end)
 {
@@ -294,10 +299,13 @@ static unsigned long __init kho_preserved_drop(unsigned long pfn,
 	return nr;
 }
 
-/* The order of the single pages that are preserved from @pfn on; -1 if none are. */
+/*
+ * Returns the order of the preservation of single pages that begins at @pfn, or
+ * -1 if there is none.
+ */
 static int __init kho_preserved_split_order(unsigned long pfn)
 {
-	/* "kho-v4" does not tell. */
+	/* "kho-v4" does not tell single pages from other memory. */
 	static const enum kho_memdesc types[] __initconst = {
 		KHO_MEMDESC_SPLIT, KHO_MEMDESC_UNTYPED,
 	};
@@ -321,24 +329,34 @@ static int __init kho_preserved_split_order(unsigned long pfn)
 	return -1;
 }
 
+/*
+ * Does the range cover only a part of the page? If so, the owner of the other
+ * part may have taken the page already.
+ */
+static bool __init kho_partly(unsigned long pfn, phys_addr_t start,
+			      phys_addr_t size)
+{
+	return PFN_PHYS(pfn) < start || PFN_PHYS(pfn + 1) > start + size;
+}
+
 /**
  * kho_preserved_take - take memory out of what is preserved
  * @start: physical address
  * @size: size in bytes
  *
- * For memory that was preserved by kho_preserve_pages() and that its owner takes
- * back as a whole, by reserving it in memblock, before the page allocator is up.
- * All whole pages must have been preserved so. A part of a page at either end
- * may belong to a neighbour that has been taken already.
+ * This is for memory that was preserved by kho_preserve_pages(). The owner
+ * takes the memory back as a whole, before the page allocator is up, by
+ * reserving it in memblock. All whole pages of the range must have been
+ * preserved by kho_preserve_pages(). If the range begins or ends within a page,
+ * the owner of the rest of this page may have taken the page already.
  *
  * Context: Early boot, after kho_memory_init_early().
- * Return: 0, or %-EINVAL if that is not what is preserved there. Then nothing has
- *	changed.
+ * Return: 0, or %-EINVAL if the range was not preserved in this way. Then
+ *	nothing has changed.
  */
 int __init kho_preserved_take(phys_addr_t start, phys_addr_t size)
 {
 	const unsigned long first = PHYS_PFN(start), end = PFN_UP(start + size);
-	const bool whole = PAGE_ALIGNED(start) && PAGE_ALIGNED(size);
 	unsigned long pfn;
 
 	if (!kho_preserved.map)
@@ -349,7 +367,7 @@ int __init kho_preserved_take(phys_addr_t start, phys_addr_t size)
 
 		if (order >= 0 && 1UL << order <= end - pfn)
 			pfn += 1UL << order;
-		else if (order < 0 && !whole &&
+		else if (order < 0 && kho_partly(pfn, start, size) &&
 			 kho_preserved_next(pfn, pfn + 1) > pfn)
 			pfn++;
 		else
@@ -360,12 +378,12 @@ int __init kho_preserved_take(phys_addr_t start, phys_addr_t size)
 }
 
 /**
- * kho_preserved_settle - settle what is preserved
+ * kho_preserved_settle - drop preserved memory that this boot has reserved
  * @fdt: physical address of the handover FDT
  *
- * Memory that this boot has reserved since kho_preserved_init() cannot be
- * preserved any more: it has another owner. That is an error, see
- * kho_preserved_take() for how memory is taken back.
+ * Memory that this boot has reserved since kho_preserved_init() has another
+ * owner now, so that it cannot stay preserved. Reserving it was an error, which
+ * is reported. An owner that takes its memory back calls kho_preserved_take().
  *
  * Context: Boot, directly before memblock hands memory to the page allocator.
  * Return: 0, or %-EINVAL if the map itself or the FDT is in reserved memory.
@@ -419,7 +437,7 @@ static void __init kho_preserved_free_nodes(struct kho_radix_node *node,
  */
 void __init kho_preserved_finish(void)
 {
-	/* Without the first if kho_preserved_settle() has refused it. */
+	/* kho_preserved_settle() has set the map to NULL if it failed. */
 	if (kho_preserved.map)
 		kho_preserved_free_nodes(kho_preserved.map,
 					 KHO_TREE_MAX_DEPTH - 1);

@@ -16,17 +16,21 @@
  * kho_ptdesc_preserve - preserve a page table
  * @pt: from pagetable_alloc(), of any order
  *
- * A table on which no constructor has run comes back like that. One on which
- * pagetable_pte_ctor() or pagetable_pmd_ctor() has run comes back constructed,
- * and so does every table of the kernel that was constructed for init_mm, and a
- * PUD, P4D or PGD table that ptdesc_set_kernel() has marked. That mark on any
- * other table would be lost: it is refused. A PUD, P4D or PGD table of a user
- * address space has no type on the wire; its constructor takes no lock and
- * cannot fail, so preserve it before its constructor, or after pagetable_dtor(),
- * and construct it after the restore.
+ * A table on which no constructor has run is restored unconstructed. These
+ * tables are restored constructed:
  *
- * What hangs on the descriptor stays behind: tables deposited in a PMD table,
- * and the count of who shares it.
+ * - a table on which pagetable_pte_ctor() or pagetable_pmd_ctor() has run
+ * - a table of the kernel, of any level, that was constructed for init_mm
+ * - a PUD, P4D or PGD table that ptdesc_set_kernel() has marked
+ *
+ * Any other table with this mark is refused, because the mark would be lost. A
+ * PUD, P4D or PGD table of a user address space has no type on the wire. Its
+ * constructor takes no lock and cannot fail. So preserve such a table before
+ * its constructor or after pagetable_dtor(), and construct it after the
+ * restore.
+ *
+ * Not handed over are tables deposited in a PMD table, and the count of the
+ * users that share the table.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover"; %-EOPNOTSUPP for
@@ -56,7 +60,7 @@ void kho_ptdesc_unpreserve(struct ptdesc *pt)
 }
 EXPORT_SYMBOL_GPL(kho_ptdesc_unpreserve);
 
-/* The constructors look at nothing but whether it is init_mm. */
+/* The constructors only compare the mm with init_mm: NULL is any other mm. */
 static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
 {
 	switch (type) {
@@ -77,15 +81,17 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
  * @phys: physical address of the table
  *
  * The table is as pagetable_alloc() returned it, with the contents that it had.
- * Free it with pagetable_free(). If it was preserved after its constructor,
- * then it is constructed, with an unlocked lock of its own unless it is the
- * kernel's, and accounted in NR_PAGETABLE: free it with pagetable_dtor_free().
+ * Free it with pagetable_free(). A table that was preserved after its
+ * constructor is constructed and accounted in NR_PAGETABLE; unless it is a
+ * table of the kernel, it has a new, unlocked lock. Free it with
+ * pagetable_dtor_free().
  *
  * Context: Process context, may sleep, any time after the slab allocator is up.
- * Return: the descriptor, or ERR_PTR(-EINVAL) if it is no page table that is
- *	preserved there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if
- *	the table has a hardware error, or ERR_PTR(-ENOMEM) if there was no memory
- *	for the lock, or early in the boot.
+ * Return: the descriptor, or ERR_PTR(-EINVAL) if something other than a page
+ *	table is preserved there, ERR_PTR(-ENOENT) if nothing is,
+ *	ERR_PTR(-EHWPOISON) if the table has a hardware error, or
+ *	ERR_PTR(-ENOMEM) if there was no memory for the lock, or, early in the
+ *	boot, for struct pages.
  */
 struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 {
@@ -101,7 +107,7 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 	pt = page_ptdesc(page);
 	if (!kho_ptdesc_construct(pt, info.type)) {
 		page->page_type = UINT_MAX;
-		/* Not free to be claimed before all of it is put back. */
+		/* Stay claimed: kho_unclaim() releases all of this at once. */
 		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Typed kexec handover: restoring by memdesc type, whatever the type.
+ * Typed kexec handover: restoring memory of any memdesc type.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -16,25 +16,26 @@
 /**
  * kho_restore_page_desc - restore memory by its memdesc type
  * @phys: physical address of the memory, as it was preserved
- * @desc: the type, made by one of the MEMDESC_TYPE_x() macros; a descriptor of
- *	its own is attached to the memory
+ * @desc: the type, made by one of the MEMDESC_TYPE_x() macros; if the type has
+ *	a separate descriptor, it is attached to the memory
  *
- * The lowest level of restoring. What was recorded when the memory was
- * preserved decides in which state it comes back; @desc must be of the same
- * memdesc type. Memory from a kernel that wrote no types ("kho-v4") becomes a
- * folio, or with order 0 a page, whichever @desc asks for.
+ * The lowest level of restoring. The type recorded when the memory was
+ * preserved decides in which state the memory comes back; @desc must be of the
+ * same memdesc type. Memory from a kernel that wrote no types ("kho-v4")
+ * becomes a folio if @desc asks for one, or, with order 0, a page if @desc asks
+ * for pages.
  *
- * Of pages only compound pages and single ones can be restored like this. Blocks
- * and ranges of pages do not know their size: see kho_pages_restore() and
- * kho_pages_exact_restore().
+ * Pages can be restored by this function only if they are compound or single.
+ * Blocks and ranges of pages do not know their size: use kho_pages_restore()
+ * and kho_pages_exact_restore().
  *
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
- *	type, @phys is not aligned, or @desc is %NULL where it is to be attached,
- *	%-ENOENT if nothing is preserved there, %-EHWPOISON if some of the memory
- *	has a hardware error, %-ENOMEM if there was no memory
- *	for what the type needs beyond its pages, or early in the boot for struct
- *	pages, %-EOPNOTSUPP if no memory of this type can be handed over.
+ *	type, @phys is not aligned, or the type needs a descriptor and @desc is
+ *	%NULL, %-ENOENT if nothing is preserved there, %-EHWPOISON if some of
+ *	the memory has a hardware error, %-ENOMEM if there was no memory for the
+ *	lock of a page table, or, early in the boot, for struct pages,
+ *	%-EOPNOTSUPP if no memory of this type can be handed over.
  */
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 {
@@ -49,7 +50,7 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 		page = kho_claim(phys, KHO_BLOCK_TYPES, &info);
 		if (IS_ERR(page))
 			return page;
-		/* Nobody could free it: the page does not tell its order. */
+		/* Nobody could free it: a block does not tell its order. */
 		if (info.order && info.type != KHO_MEMDESC_COMPOUND) {
 			kho_unclaim(page);
 			return ERR_PTR(kho_refuse(-EINVAL, "restore", phys,

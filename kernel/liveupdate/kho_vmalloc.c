@@ -3,7 +3,8 @@
  * Kexec handover of vmalloc areas.
  *
  * The pages of an area are preserved as split pages. A chain of chunks lists
- * them in the order in which they are mapped: include/linux/kho/abi/memdesc.h.
+ * the pages in the order in which they are mapped. For the format of the chunks
+ * see include/linux/kho/abi/memdesc.h.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -24,7 +25,7 @@
 /* vmalloc flags KHO supports */
 #define KHO_VMALLOC_SUPPORTED_FLAGS	(VM_ALLOC | VM_ALLOW_HUGE_VMAP)
 
-/* A place in a chain of chunks. */
+/* A position in a chain of chunks. */
 struct kho_vmalloc_cursor {
 	struct kho_vmalloc_chunk *chunk;
 	unsigned int idx;
@@ -45,7 +46,7 @@ static struct kho_vmalloc_cursor kho_vmalloc_begin(const struct kho_vmalloc *ser
 	return cur;
 }
 
-/* Get the next entry: physical address and order; false at the end. */
+/* Get address and order of the next entry. Returns false at the end. */
 static bool kho_vmalloc_next(struct kho_vmalloc_cursor *cur, phys_addr_t *phys,
 			     unsigned int *order)
 {
@@ -82,7 +83,7 @@ static struct kho_vmalloc_chunk *new_vmalloc_chunk(struct kho_vmalloc_chunk *cur
 	return chunk;
 }
 
-/* The pages from @i on which one entry can describe. */
+/* Returns the order of the run of pages at @i that one entry can describe. */
 static unsigned int kho_vmalloc_run_order(struct vm_struct *vm, unsigned int i)
 {
 	const unsigned int max = min(vm->nr_pages - i, MAX_ORDER_NR_PAGES);
@@ -122,7 +123,7 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
 		if (order) {
 			err = kho_split_preserve(pages[0], 1UL << order);
 		} else {
-			/* All that follow and stand alone, at once. */
+			/* Preserve the single pages from here on at once. */
 			while (nr < KHO_VMALLOC_SIZE - idx &&
 			       i + nr < vm->nr_pages &&
 			       !kho_vmalloc_run_order(vm, i + nr))
@@ -148,18 +149,18 @@ static int kho_vmalloc_preserve_pages(struct vm_struct *vm,
  *	returns kmalloc() memory for small sizes
  * @ser: set to what kho_vmalloc_restore() needs; the caller must hand it over
  *
- * The mapping itself is not handed over: the area comes back at some other
- * address, with the same pages in the same order. On which node they are stays,
- * a policy that vmalloc_node() had followed is not known any more.
+ * The mapping itself is not handed over. The area comes back at another
+ * address, with the same pages in the same order. The pages stay on their
+ * nodes, but the node that vmalloc_node() was asked for is not recorded.
  *
- * The alignment that the address had, beyond that of a page, is not recorded; nor
- * is the protection of the mapping: it comes back as PAGE_KERNEL.
+ * Two more properties are not recorded: the alignment of the address, beyond
+ * that of a page, and the protection of the mapping. The restored mapping is
+ * PAGE_KERNEL.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @mem
- *	is not the start of an area or of an object that kvmalloc() has taken
- *	from kmalloc(); %-EOPNOTSUPP if it is an area that is not of ordinary
- *	vmalloc memory.
+ *	is the start of neither an area nor an object that kvmalloc() has taken
+ *	from kmalloc(); %-EOPNOTSUPP if the area is not ordinary vmalloc memory.
  */
 int kho_vmalloc_preserve(const void *mem, struct kho_vmalloc *ser)
 {
@@ -210,7 +211,7 @@ EXPORT_SYMBOL_GPL(kho_vmalloc_preserve);
 
 /**
  * kho_vmalloc_unpreserve - undo kho_vmalloc_preserve()
- * @ser: as kho_vmalloc_preserve() has set it; describes nothing afterwards
+ * @ser: as kho_vmalloc_preserve() has set it; no longer valid afterwards
  *
  * Context: Process context, may sleep, but does not allocate.
  */
@@ -241,9 +242,10 @@ void kho_vmalloc_unpreserve(struct kho_vmalloc *ser)
 EXPORT_SYMBOL_GPL(kho_vmalloc_unpreserve);
 
 /*
- * Claim the chunks of @ser, which makes it safe to read them: what is claimed
- * is memory that was preserved, and no chunk can be claimed twice, so that the
- * chain has an end. Returns an error and claims nothing if one is not such.
+ * Claim the chunks of @ser. A chunk must be claimed before it is read: claiming
+ * fails if the memory was not preserved as a chunk. And no chunk can be claimed
+ * twice, so a chain that leads back into itself is noticed. Returns 0, or an
+ * error; then nothing is claimed.
  */
 static int kho_vmalloc_claim_chunks(const struct kho_vmalloc *ser)
 {
@@ -271,7 +273,7 @@ static int kho_vmalloc_claim_chunks(const struct kho_vmalloc *ser)
 	return 0;
 
 unclaim:
-	/* By number: what could not be claimed may be a chunk that was. */
+	/* Stop by number: the chunk that failed may be one claimed before. */
 	for (phys = ser->first.phys; claimed; claimed--) {
 		page = phys_to_page(phys);
 		chunk = page_address(page);
@@ -281,7 +283,7 @@ unclaim:
 	return err;
 }
 
-/* Give the chunks back, or restore and free them. */
+/* Unclaim the claimed chunks, or, with @restored, restore and free them. */
 static void kho_vmalloc_put_chunks(const struct kho_vmalloc *ser, bool restored)
 {
 	struct kho_vmalloc_chunk *chunk = KHOSER_LOAD_PTR(ser->first), *next;
@@ -299,7 +301,7 @@ static void kho_vmalloc_put_chunks(const struct kho_vmalloc *ser, bool restored)
 	}
 }
 
-/* Does @ser make sense, with the chunks that it leads to? */
+/* Are @ser and its chunks consistent? Sets @size to the requested size. */
 static bool kho_vmalloc_valid(const struct kho_vmalloc *ser, size_t *size)
 {
 	struct kho_vmalloc_cursor cur = kho_vmalloc_begin(ser);
@@ -358,7 +360,7 @@ static int kho_vmalloc_claim_pages(const struct kho_vmalloc *ser,
 			pages[idx++] = phys_to_page(phys) + i;
 	}
 
-	/* An area with huge mappings is made of whole blocks of their size. */
+	/* Huge mappings need whole blocks of their size, naturally aligned. */
 	err = -EINVAL;
 	for (unsigned long i = 0; ser->order && i < idx; i++) {
 		unsigned long off = i % (1UL << ser->order);
@@ -390,7 +392,7 @@ static void kho_vmalloc_init_pages(const struct kho_vmalloc *ser)
 	}
 }
 
-/* Make an area of @ser's size and flags which maps @pages. */
+/* Map @pages into a new area with the size and flags of @ser. */
 static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 					 struct page **pages, size_t requested)
 {
@@ -403,7 +405,7 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 
 	if (ser->flags & KHO_VMALLOC_HUGE_VMAP)
 		vm_flags |= VM_ALLOW_HUGE_VMAP;
-	/* Without support for huge mappings the same pages are mapped singly. */
+	/* If this kernel has no huge mappings, map each page by itself. */
 	if (IS_ENABLED(CONFIG_HAVE_ARCH_HUGE_VMALLOC))
 		order = ser->order;
 
@@ -414,7 +416,7 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 	if (!area)
 		return NULL;
 
-	/* As __vmalloc_node_range() does, for kasan_unpoison_vmalloc(). */
+	/* kasan_unpoison_vmalloc() needs this, see __vmalloc_node_range(). */
 	if (kasan_hw_tags_enabled())
 		prot = arch_vmap_pgprot_tagged(prot);
 
@@ -434,15 +436,15 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
 
 /**
  * kho_vmalloc_restore - restore a vmalloc area
- * @ser: what kho_vmalloc_preserve() had set in the previous kernel
+ * @ser: as kho_vmalloc_preserve() has set it in the previous kernel
  *
  * The area is as vmalloc() returned it, at another address. Free it with
- * vfree() or kvfree(). What kvmalloc() had taken from kmalloc() comes back from
- * kho_slab_restore().
+ * vfree() or kvfree(). Memory that kvmalloc() had taken from kmalloc() is
+ * restored by kho_slab_restore().
  *
  * Context: Process context, may sleep, after vmalloc is up.
- * Return: the address of the area, or ERR_PTR: %-EINVAL if @ser or what it
- *	leads to makes no sense, %-ENOENT if some of it is not preserved or was
+ * Return: the address of the area, or ERR_PTR: %-EINVAL if @ser or its chunks
+ *	make no sense, %-ENOENT if some of the area is not preserved or was
  *	restored before, %-EHWPOISON if some of it has a hardware error, %-ENOMEM.
  *	After an error nothing is restored, and the call can be repeated.
  */
@@ -473,7 +475,7 @@ void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 		goto unclaim_chunks;
 
 	err = -ENOMEM;
-	/* The number comes from outside: too large is an error, no warning. */
+	/* A damaged @ser may have any number of pages: do not warn of that. */
 	pages = kvmalloc_array(ser->total_pages, sizeof(*pages),
 			       GFP_KERNEL | __GFP_NOWARN);
 	if (!pages)

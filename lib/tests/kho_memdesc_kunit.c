@@ -2,7 +2,7 @@
 /*
  * KUnit tests of the typed kexec handover, as far as one kernel can test it:
  * the wire format, preserving and unpreserving, and every error that can be
- * provoked. What comes after the kexec is tested by lib/test_kho_memdesc.c.
+ * provoked. What comes after the kexec is tested by lib/kho_test/.
  */
 
 #include <kunit/test.h>
@@ -34,11 +34,11 @@
 #define LEAK_PAGES	(LEAK_ROUNDS / 6)
 
 /* In a variable, or KUnit would print all that the macros expand to. */
-#define EXPECT_ERR_PTR(test, expected, ptr)				\
+#define EXPECT_ERR_PTR(test, ptr, expected)				\
 	do {								\
 		long err = PTR_ERR(ptr);				\
 									\
-		KUNIT_EXPECT_EQ_MSG(test, expected, err, "%s", #ptr);	\
+		KUNIT_EXPECT_EQ_MSG(test, err, expected, "%s", #ptr);	\
 	} while (0)
 
 /* Every allocation of a test is freed after it, whatever failed in it. */
@@ -63,8 +63,8 @@ static struct page *get_block(struct kunit *test, gfp_t gfp, unsigned int order)
 	block->page = alloc_pages(GFP_KERNEL | gfp, order);
 	block->order = order;
 	KUNIT_ASSERT_NOT_NULL(test, block->page);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_block,
-							   block));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_block, block), 0);
 	return block->page;
 }
 
@@ -78,8 +78,8 @@ static struct folio *get_folio(struct kunit *test, unsigned int order)
 	struct folio *folio = folio_alloc(GFP_KERNEL, order);
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_folio,
-							   folio));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_folio, folio), 0);
 	return folio;
 }
 
@@ -103,8 +103,8 @@ static void *get_exact(struct kunit *test, size_t size)
 	exact->size = size;
 	exact->virt = alloc_pages_exact(size, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, exact->virt);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_exact,
-							   exact));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_exact, exact), 0);
 	return exact->virt;
 }
 
@@ -118,8 +118,8 @@ static void *get_vmalloc(struct kunit *test, size_t size)
 	void *mem = vmalloc(size);
 
 	KUNIT_ASSERT_NOT_NULL(test, mem);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, free_kvmalloc,
-							   mem));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, free_kvmalloc, mem), 0);
 	return mem;
 }
 
@@ -145,20 +145,20 @@ static long free_memory(void)
 
 static void wire_types(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, 0, KHO_MEMDESC_UNTYPED);
-	KUNIT_EXPECT_EQ(test, 1, KHO_MEMDESC_FOLIO);
-	KUNIT_EXPECT_EQ(test, 2, KHO_MEMDESC_BLOCK);
-	KUNIT_EXPECT_EQ(test, 3, KHO_MEMDESC_SPLIT);
-	KUNIT_EXPECT_EQ(test, 4, KHO_MEMDESC_COMPOUND);
-	KUNIT_EXPECT_EQ(test, 5, KHO_MEMDESC_LARGE_KMALLOC);
-	KUNIT_EXPECT_EQ(test, 6, KHO_MEMDESC_SLAB);
-	KUNIT_EXPECT_EQ(test, 7, KHO_MEMDESC_PTDESC);
-	KUNIT_EXPECT_EQ(test, 8, KHO_MEMDESC_PTDESC_KERNEL);
-	KUNIT_EXPECT_EQ(test, 9, KHO_MEMDESC_PTE);
-	KUNIT_EXPECT_EQ(test, 10, KHO_MEMDESC_PMD);
-	KUNIT_EXPECT_EQ(test, 11, KHO_MEMDESC_IOPTDESC);
-	KUNIT_EXPECT_EQ(test, 12, KHO_MEMDESC_METADATA);
-	KUNIT_EXPECT_EQ(test, 13, KHO_NR_MEMDESC);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_UNTYPED, 0);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_FOLIO, 1);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_BLOCK, 2);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SPLIT, 3);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_COMPOUND, 4);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_LARGE_KMALLOC, 5);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SLAB, 6);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_PTDESC, 7);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_PTDESC_KERNEL, 8);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_PTE, 9);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_PMD, 10);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_IOPTDESC, 11);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_METADATA, 12);
+	KUNIT_EXPECT_EQ(test, KHO_NR_MEMDESC, 13);
 	KUNIT_EXPECT_LE(test, KHO_NR_MEMDESC, 1 << KHO_MEMDESC_BITS);
 }
 
@@ -168,29 +168,29 @@ static void wire_key(struct kunit *test)
 			       KHO_BITMAP_SIZE_LOG2;
 
 	KUNIT_EXPECT_STREQ(test, "kho-v5", KHO_FDT_COMPATIBLE);
-	KUNIT_EXPECT_EQ(test, 4, KHO_MEMDESC_BITS);
-	KUNIT_EXPECT_EQ(test, 65 - PAGE_SHIFT, KHO_MEMDESC_SHIFT);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_BITS, 4);
+	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SHIFT, 65 - PAGE_SHIFT);
 
 	switch (PAGE_SHIFT) {
 	case 12:
-		KUNIT_EXPECT_EQ(test, 53, KHO_MEMDESC_SHIFT);
-		KUNIT_EXPECT_EQ(test, 6, KHO_TREE_MAX_DEPTH);
-		KUNIT_EXPECT_EQ(test, 60, indexed);
+		KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SHIFT, 53);
+		KUNIT_EXPECT_EQ(test, KHO_TREE_MAX_DEPTH, 6);
+		KUNIT_EXPECT_EQ(test, indexed, 60);
 		break;
 	case 14:
-		KUNIT_EXPECT_EQ(test, 51, KHO_MEMDESC_SHIFT);
-		KUNIT_EXPECT_EQ(test, 5, KHO_TREE_MAX_DEPTH);
-		KUNIT_EXPECT_EQ(test, 61, indexed);
+		KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SHIFT, 51);
+		KUNIT_EXPECT_EQ(test, KHO_TREE_MAX_DEPTH, 5);
+		KUNIT_EXPECT_EQ(test, indexed, 61);
 		break;
 	case 16:
-		KUNIT_EXPECT_EQ(test, 49, KHO_MEMDESC_SHIFT);
-		KUNIT_EXPECT_EQ(test, 4, KHO_TREE_MAX_DEPTH);
-		KUNIT_EXPECT_EQ(test, 58, indexed);
+		KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SHIFT, 49);
+		KUNIT_EXPECT_EQ(test, KHO_TREE_MAX_DEPTH, 4);
+		KUNIT_EXPECT_EQ(test, indexed, 58);
 		break;
 	}
 	KUNIT_EXPECT_LE(test, KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS, indexed);
-	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_radix_node));
-	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_radix_leaf));
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_radix_node), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_radix_leaf), PAGE_SIZE);
 }
 
 /* Keys as they are written, not as the code would derive them. */
@@ -239,30 +239,31 @@ static void wire_golden_keys(struct kunit *test)
 	for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
 		unsigned int order, type;
 
-		KUNIT_EXPECT_EQ_MSG(test, keys[i].key,
+		KUNIT_EXPECT_EQ_MSG(test,
 				    kho_encode_key(keys[i].phys, keys[i].order,
-						   keys[i].type), "key %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, keys[i].phys,
+						   keys[i].type),
+				    keys[i].key, "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test,
 				    kho_decode_key(keys[i].key, &order, &type),
-				    "key %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, keys[i].order, order, "key %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, keys[i].type, type, "key %u", i);
+				    keys[i].phys, "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, order, keys[i].order, "key %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, type, keys[i].type, "key %u", i);
 	}
 }
 
 static void wire_vmalloc(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, 16, sizeof(struct kho_vmalloc));
-	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_vmalloc, first));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_vmalloc, total_pages));
-	KUNIT_EXPECT_EQ(test, 12, offsetof(struct kho_vmalloc, flags));
-	KUNIT_EXPECT_EQ(test, 14, offsetof(struct kho_vmalloc, order));
-	KUNIT_EXPECT_EQ(test, 2, sizeof_field(struct kho_vmalloc, flags));
-	KUNIT_EXPECT_EQ(test, 2, sizeof_field(struct kho_vmalloc, order));
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_vmalloc), 16);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_vmalloc, first), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_vmalloc, total_pages), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_vmalloc, flags), 12);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_vmalloc, order), 14);
+	KUNIT_EXPECT_EQ(test, sizeof_field(struct kho_vmalloc, flags), 2);
+	KUNIT_EXPECT_EQ(test, sizeof_field(struct kho_vmalloc, order), 2);
 
-	KUNIT_EXPECT_EQ(test, PAGE_SIZE, sizeof(struct kho_vmalloc_chunk));
-	KUNIT_EXPECT_EQ(test, 8, sizeof(struct kho_vmalloc_hdr));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_vmalloc_chunk, phys));
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_vmalloc_chunk), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_vmalloc_hdr), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_vmalloc_chunk, phys), 8);
 	KUNIT_EXPECT_EQ(test, PAGE_SIZE / 8 - 1, KHO_VMALLOC_SIZE);
 }
 
@@ -326,14 +327,14 @@ static void preserve_enters_map(struct kunit *test)
 		unsigned int order = memory[i].order;
 		enum kho_memdesc type = memory[i].type;
 
-		KUNIT_EXPECT_EQ_MSG(test, 0, times_in_map(page), "%u", i);
-		KUNIT_EXPECT_EQ_MSG(test, 0, kho_preserve_page_desc(page, order,
-								    type),
-				    "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, times_in_map(page), 0, "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test,
+				    kho_preserve_page_desc(page, order, type),
+				    0, "%u", i);
 		KUNIT_EXPECT_TRUE_MSG(test, in_map(page, order, type), "%u", i);
-		KUNIT_EXPECT_EQ_MSG(test, 1, times_in_map(page), "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, times_in_map(page), 1, "%u", i);
 		kho_unpreserve_page_desc(page, order, type);
-		KUNIT_EXPECT_EQ_MSG(test, 0, times_in_map(page), "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, times_in_map(page), 0, "%u", i);
 	}
 }
 
@@ -345,26 +346,28 @@ static void unpreserve_wrong(struct kunit *test)
 	struct folio *folio = get_folio(test, 2);
 	struct page *head = folio_page(folio, 0);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
 	kho_unpreserve_page_desc(head, 1, KHO_MEMDESC_FOLIO);
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_COMPOUND);
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_SPLIT);
 	kho_unpreserve_pages(head, 4);
 	KUNIT_EXPECT_TRUE(test, in_map(head, 2, KHO_MEMDESC_FOLIO));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
 	kho_folio_unpreserve(folio);
-	KUNIT_EXPECT_EQ(test, 0, times_in_map(head));
+	KUNIT_EXPECT_EQ(test, times_in_map(head), 0);
 
 	/* In one piece, and from another page on, in others. */
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE), 0);
 	kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
 	for (unsigned int i = 0; i < 7; i++)
-		KUNIT_EXPECT_EQ(test, 0, times_in_map(page + i));
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt + PAGE_SIZE,
-							  6 * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, times_in_map(page + i), 0);
+	KUNIT_ASSERT_EQ(test,
+			kho_pages_exact_preserve(virt + PAGE_SIZE,
+						 6 * PAGE_SIZE),
+			0);
 	kho_pages_exact_unpreserve(virt + PAGE_SIZE, 6 * PAGE_SIZE);
 	for (unsigned int i = 0; i < 7; i++)
-		KUNIT_EXPECT_EQ(test, 0, times_in_map(page + i));
+		KUNIT_EXPECT_EQ(test, times_in_map(page + i), 0);
 }
 
 /* A subtree must have pages of its own: slab objects can be elsewhere later. */
@@ -378,21 +381,29 @@ static void subtree_memory(struct kunit *test)
 		/* Some of them are guarded by kfence, if the boot says so. */
 		objs[i] = kunit_kzalloc(test, 64, GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, objs[i]);
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_add_subtree("kho-memdesc-kunit", objs[i], 64));
+		KUNIT_EXPECT_EQ(test,
+				kho_add_subtree("kho-memdesc-kunit", objs[i],
+						64),
+				-EINVAL);
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_add_subtree("kho-memdesc-kunit", mem, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test,
+			kho_add_subtree("kho-memdesc-kunit", mem, PAGE_SIZE),
+			-EINVAL);
 	kho_remove_subtree(mem);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("kho-memdesc-kunit",
-						 page_address(page), 64));
-	KUNIT_EXPECT_EQ(test, -EEXIST,
-			kho_add_subtree("kho-memdesc-kunit",
-					page_address(page), 64));
+	KUNIT_EXPECT_EQ(test,
+			kho_add_subtree("kho-memdesc-kunit", page_address(page),
+					64),
+			0);
+	KUNIT_EXPECT_EQ(test,
+			kho_add_subtree("kho-memdesc-kunit", page_address(page),
+					64),
+			-EEXIST);
 	kho_remove_subtree(page_address(page));
-	KUNIT_EXPECT_EQ(test, 0, kho_add_subtree("kho-memdesc-kunit",
-						 page_address(page), 64));
+	KUNIT_EXPECT_EQ(test,
+			kho_add_subtree("kho-memdesc-kunit", page_address(page),
+					64),
+			0);
 	kho_remove_subtree(page_address(page));
 }
 
@@ -402,13 +413,13 @@ static void preserve_folio(struct kunit *test)
 		struct folio *folio = get_folio(test, order);
 
 		for (unsigned int round = 0; round < 3; round++) {
-			KUNIT_EXPECT_EQ_MSG(test, 0, kho_folio_preserve(folio),
+			KUNIT_EXPECT_EQ_MSG(test, kho_folio_preserve(folio), 0,
 					    "order %u, round %u", order, round);
-			KUNIT_EXPECT_EQ(test, -EEXIST,
-					kho_folio_preserve(folio));
+			KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio),
+					-EEXIST);
 			kho_folio_unpreserve(folio);
 		}
-		KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 		kunit_release_action(test, free_folio, folio);
 	}
 }
@@ -419,12 +430,12 @@ static void check_block(struct kunit *test, gfp_t gfp, unsigned int order)
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	for (unsigned int round = 0; round < 3; round++) {
-		KUNIT_EXPECT_EQ_MSG(test, 0, kho_pages_preserve(page, order),
+		KUNIT_EXPECT_EQ_MSG(test, kho_pages_preserve(page, order), 0,
 				    "order %u, round %u", order, round);
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, order));
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, order), -EEXIST);
 		kho_pages_unpreserve(page, order);
 	}
-	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 	__free_pages(page, order);
 }
 
@@ -451,12 +462,15 @@ static void preserve_pages_exact(struct kunit *test)
 		void *virt = get_exact(test, sizes[i]);
 
 		for (unsigned int round = 0; round < 3; round++) {
-			KUNIT_EXPECT_EQ_MSG(test, 0,
-					    kho_pages_exact_preserve(virt, sizes[i]),
-					    "size %zu, round %u", sizes[i],
+			KUNIT_EXPECT_EQ_MSG(test,
+					    kho_pages_exact_preserve(virt,
+								     sizes[i]),
+					    0, "size %zu, round %u", sizes[i],
 					    round);
-			KUNIT_EXPECT_EQ(test, -EEXIST,
-					kho_pages_exact_preserve(virt, sizes[i]));
+			KUNIT_EXPECT_EQ(test,
+					kho_pages_exact_preserve(virt,
+								 sizes[i]),
+					-EEXIST);
 			kho_pages_exact_unpreserve(virt, sizes[i]);
 		}
 	}
@@ -474,15 +488,15 @@ static void preserve_vmalloc(struct kunit *test)
 		struct kho_vmalloc ser = {}, other = {};
 
 		for (unsigned int round = 0; round < 3; round++) {
-			KUNIT_EXPECT_EQ_MSG(test, 0,
-					    kho_vmalloc_preserve(mem, &ser),
+			KUNIT_EXPECT_EQ_MSG(test,
+					    kho_vmalloc_preserve(mem, &ser), 0,
 					    "size %zu, round %u", sizes[i],
 					    round);
 			KUNIT_EXPECT_NE(test, 0, ser.first.phys);
-			KUNIT_EXPECT_EQ(test, PFN_UP(sizes[i]),
-					ser.total_pages);
-			KUNIT_EXPECT_EQ(test, -EEXIST,
-					kho_vmalloc_preserve(mem, &other));
+			KUNIT_EXPECT_EQ(test, ser.total_pages,
+					PFN_UP(sizes[i]));
+			KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &other),
+					-EEXIST);
 			kho_vmalloc_unpreserve(&ser);
 		}
 	}
@@ -494,11 +508,11 @@ static void preserve_huge_vmalloc(struct kunit *test)
 	struct kho_vmalloc ser = {}, other = {};
 
 	KUNIT_ASSERT_NOT_NULL(test, mem);
-	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
-	KUNIT_EXPECT_EQ(test, find_vm_area(mem)->nr_pages, ser.total_pages);
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &other));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
+	KUNIT_EXPECT_EQ(test, ser.total_pages, find_vm_area(mem)->nr_pages);
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &other), -EEXIST);
 	kho_vmalloc_unpreserve(&ser);
-	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 	kho_vmalloc_unpreserve(&ser);
 	vfree(mem);
 }
@@ -531,19 +545,20 @@ static void preserve_page_desc(struct kunit *test)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+		KUNIT_EXPECT_EQ_MSG(test,
 				    kho_preserve_page_desc(bad[i].page, 3,
 							   bad[i].type),
-				    "bad %u", i);
+				    -EINVAL, "bad %u", i);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, 0,
+		KUNIT_EXPECT_EQ_MSG(test,
 				    kho_preserve_page_desc(good[i].page, 3,
 							   good[i].type),
-				    "good %u", i);
-		KUNIT_EXPECT_EQ(test, -EEXIST,
+				    0, "good %u", i);
+		KUNIT_EXPECT_EQ(test,
 				kho_preserve_page_desc(good[i].page, 3,
-						       good[i].type));
+						       good[i].type),
+				-EEXIST);
 		kho_unpreserve_page_desc(good[i].page, 3, good[i].type);
 	}
 
@@ -552,7 +567,7 @@ static void preserve_page_desc(struct kunit *test)
 							KHO_NR_MEMDESC));
 	KUNIT_EXPECT_NE(test, 0, kho_preserve_page_desc(block, 3, 16));
 	KUNIT_EXPECT_NE(test, 0, kho_preserve_page_desc(block, 3, 255));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 3));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block, 3), 0);
 	kho_pages_unpreserve(block, 3);
 }
 
@@ -611,25 +626,25 @@ static void preserve_ptdesc(struct kunit *test)
 		}
 
 		if (type < 0) {
-			KUNIT_EXPECT_EQ(test, type, kho_ptdesc_preserve(pt));
+			KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), type);
 			pagetable_dtor_free(pt);
 			continue;
 		}
 
 		/* What the one preserves the other finds. */
-		KUNIT_EXPECT_EQ(test, 0, kho_ptdesc_preserve(pt));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_ptdesc_preserve(pt));
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), 0);
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), -EEXIST);
 		kho_unpreserve_page_desc(page, order, type);
-		KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_desc(page, order,
-								type));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_ptdesc_preserve(pt));
+		KUNIT_EXPECT_EQ(test, kho_preserve_page_desc(page, order, type),
+				0);
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), -EEXIST);
 		kho_ptdesc_unpreserve(pt);
-		KUNIT_EXPECT_EQ(test, 0, kho_ptdesc_preserve(pt));
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), 0);
 		kho_ptdesc_unpreserve(pt);
 
 		/* Preserving leaves the table alone. */
-		KUNIT_EXPECT_EQ(test, state, ptdesc_state(pt));
-		KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+		KUNIT_EXPECT_EQ(test, ptdesc_state(pt), state);
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 		pagetable_dtor_free(pt);
 	}
 }
@@ -640,14 +655,14 @@ static void preserve_single_page(struct kunit *test)
 	struct folio *folio = get_folio(test, 0);
 	struct page *page = get_block(test, 0, 0);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(folio_page(folio, 0), 0));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(folio_page(folio, 0), 0), 0);
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
 	kho_pages_unpreserve(folio_page(folio, 0), 0);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(page_folio(page)));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(page_folio(page)), 0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EEXIST);
 	kho_folio_unpreserve(page_folio(page));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), 0);
 	kho_pages_unpreserve(page, 0);
 }
 
@@ -660,28 +675,28 @@ static void preserve_old_and_new(struct kunit *test)
 	struct kho_vmalloc ser = {}, other = {};
 	struct page *page = virt_to_page(virt);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_folio(folio));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_folio(folio));
+	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), 0);
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), -EEXIST);
 	kho_unpreserve_folio(folio);
-	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_folio(folio));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), 0);
+	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), -EEXIST);
 	kho_folio_unpreserve(folio);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_pages(page, 5));
-	KUNIT_EXPECT_EQ(test, -EEXIST,
-			kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page + 4, 1));
+	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 5), 0);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page + 4, 1), -EEXIST);
 	kho_unpreserve_pages(page, 5);
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page, 5));
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 5), -EEXIST);
 	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_vmalloc(mem, &ser));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &other));
+	KUNIT_EXPECT_EQ(test, kho_preserve_vmalloc(mem, &ser), 0);
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &other), -EEXIST);
 	kho_unpreserve_vmalloc(&ser);
-	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_vmalloc(mem, &other));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
+	KUNIT_EXPECT_EQ(test, kho_preserve_vmalloc(mem, &other), -EEXIST);
 	kho_vmalloc_unpreserve(&ser);
 }
 
@@ -692,20 +707,21 @@ static void overlap_within(struct kunit *test)
 	void *virt = get_exact(test, 8 * PAGE_SIZE);
 	struct page *page = virt_to_page(virt);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE), 0);
 	for (unsigned int i = 0; i < 8; i++) {
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page + i, 0));
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_folio_preserve(page_folio(page + i)));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page + i, 1));
-		KUNIT_EXPECT_EQ(test, -EEXIST,
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page + i, 0), -EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve(page_folio(page + i)),
+				-EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_preserve_pages(page + i, 1), -EEXIST);
+		KUNIT_EXPECT_EQ(test,
 				kho_pages_exact_preserve(virt + i * PAGE_SIZE,
-							 (8 - i) * PAGE_SIZE));
+							 (8 - i) * PAGE_SIZE),
+				-EEXIST);
 	}
 	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
 
 	for (unsigned int i = 0; i < 8; i++)
-		KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page + i, 0));
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page + i, 0), 0);
 	for (unsigned int i = 0; i < 8; i++)
 		kho_pages_unpreserve(page + i, 0);
 }
@@ -719,25 +735,28 @@ static void overlap_around(struct kunit *test)
 	for (unsigned int i = 0; i < 8; i++) {
 		struct folio *folio = page_folio(page + i);
 
-		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_preserve_pages(page, 8));
-		KUNIT_EXPECT_EQ(test, -EEXIST,
+		KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
+		KUNIT_EXPECT_EQ(test,
+				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE),
+				-EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 8), -EEXIST);
+		KUNIT_EXPECT_EQ(test,
 				kho_preserve_page_desc(page, 3,
-						       KHO_MEMDESC_SPLIT));
+						       KHO_MEMDESC_SPLIT),
+				-EEXIST);
 
 		/* Nothing is left of it. */
 		for (unsigned int j = 0; j < 8; j++) {
 			if (j == i)
 				continue;
-			KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page + j, 0));
+			KUNIT_EXPECT_EQ(test, kho_pages_preserve(page + j, 0),
+					0);
 			kho_pages_unpreserve(page + j, 0);
 		}
 		kho_folio_unpreserve(folio);
 	}
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE), 0);
 	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
 }
 
@@ -745,20 +764,24 @@ static void overlap_partial(struct kunit *test)
 {
 	void *virt = get_exact(test, 8 * PAGE_SIZE);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EEXIST,
+	KUNIT_ASSERT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(virt + 3 * PAGE_SIZE,
-						 5 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EEXIST,
+						 5 * PAGE_SIZE),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(virt + 4 * PAGE_SIZE,
-						 4 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt + 5 * PAGE_SIZE,
-							  3 * PAGE_SIZE));
+						 4 * PAGE_SIZE),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test,
+			kho_pages_exact_preserve(virt + 5 * PAGE_SIZE,
+						 3 * PAGE_SIZE),
+			0);
 	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
 
-	KUNIT_EXPECT_EQ(test, -EEXIST,
-			kho_pages_exact_preserve(virt, 6 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 6 * PAGE_SIZE),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE), 0);
 	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
 	kho_pages_exact_unpreserve(virt + 5 * PAGE_SIZE, 3 * PAGE_SIZE);
 }
@@ -771,24 +794,24 @@ static void overlap_vmalloc(struct kunit *test)
 	for (unsigned int i = 0; i < 6; i++) {
 		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
 
-		KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 0));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &ser));
+		KUNIT_ASSERT_EQ(test, kho_pages_preserve(page, 0), 0);
+		KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), -EEXIST);
 		for (unsigned int j = 0; j < 6; j++) {
 			struct page *other = vmalloc_to_page(mem + j * PAGE_SIZE);
 
 			if (j == i)
 				continue;
-			KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(other, 0));
+			KUNIT_EXPECT_EQ(test, kho_pages_preserve(other, 0), 0);
 			kho_pages_unpreserve(other, 0);
 		}
 		kho_pages_unpreserve(page, 0);
 	}
 
-	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_ASSERT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 	for (unsigned int i = 0; i < 6; i++) {
 		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
 
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(page, 0));
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EEXIST);
 	}
 	kho_vmalloc_unpreserve(&ser);
 }
@@ -799,11 +822,13 @@ static void wrong_type_slab(struct kunit *test)
 {
 	struct page *page = virt_to_head_page(get_kmalloc(test, 64));
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_pages(page, 1));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve((struct folio *)page),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 1), -EINVAL);
 }
 
 static void wrong_type_large_kmalloc(struct kunit *test)
@@ -812,20 +837,24 @@ static void wrong_type_large_kmalloc(struct kunit *test)
 	unsigned int order = get_order(4 * KMALLOC_MAX_CACHE_SIZE);
 	struct page *page = virt_to_page(mem);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, order));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_exact_preserve(mem, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve((struct folio *)page),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, order), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(mem, PAGE_SIZE),
+			-EINVAL);
 }
 
 static void no_page_table_as(struct kunit *test, struct ptdesc *ptdesc)
 {
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve(ptdesc_folio(ptdesc)));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_preserve(ptdesc_page(ptdesc), 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(ptdesc_folio(ptdesc)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(ptdesc_page(ptdesc), 0),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(ptdesc_address(ptdesc),
-						 PAGE_SIZE));
+						 PAGE_SIZE),
+			-EINVAL);
 }
 
 static void wrong_type_ptdesc(struct kunit *test)
@@ -840,29 +869,36 @@ static void wrong_type_ptdesc(struct kunit *test)
 	pagetable_dtor_free(ptdesc);
 
 	/* and nothing else as a page table */
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_ptdesc_preserve(page_ptdesc(get_block(test, 0, 0))));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test,
+			kho_ptdesc_preserve(page_ptdesc(get_block(test, 0, 0))),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_ptdesc_preserve(page_ptdesc(get_block(test,
-								  __GFP_COMP,
-								  2))));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_ptdesc_preserve((struct ptdesc *)get_folio(test, 1)));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+								  __GFP_COMP, 2))),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_ptdesc_preserve((struct ptdesc *)get_folio(test,
+								       1)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_ptdesc_preserve(virt_to_ptdesc(get_kmalloc(test,
-								       64))));
+								       64))),
+			-EINVAL);
 
 	ptdesc = pagetable_alloc(GFP_KERNEL, 2);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
 	tables = ptdesc_page(ptdesc);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_ptdesc_preserve(page_ptdesc(tables + 3)));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_preserve_page_desc(tables, 1, KHO_MEMDESC_PTDESC));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_PTE));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_COMPOUND));
+	KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(tables + 3)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(tables, 1, KHO_MEMDESC_PTDESC),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_PTE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(tables, 2, KHO_MEMDESC_COMPOUND),
+			-EINVAL);
 	pagetable_free(ptdesc);
 }
 
@@ -871,14 +907,16 @@ static void wrong_type_frozen(struct kunit *test)
 	struct page *page = get_block(test, 0, 0);
 
 	KUNIT_ASSERT_TRUE(test, page_ref_freeze(page, 1));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folio_preserve((struct folio *)page));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, 0, page_ref_count(page));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve((struct folio *)page),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
 	page_ref_unfreeze(page, 1);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), 0);
 	kho_pages_unpreserve(page, 0);
 }
 
@@ -892,27 +930,29 @@ static void wrong_type_block(struct kunit *test)
 	/* a folio is no bare block, and no split pages */
 	/* where it does not look like a compound page */
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 3));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(page, 2));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 3), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 2), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(folio_address(folio),
-						 8 * PAGE_SIZE));
+						 8 * PAGE_SIZE),
+			-EINVAL);
 	/* the first page of a block passes for one page, the others do not */
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(page_address(block),
-						 8 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_preserve_pages(block, 8));
+						 8 * PAGE_SIZE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_preserve_pages(block, 8), -EINVAL);
 	/* split pages are no block */
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_preserve(virt_to_page(virt), 3));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_preserve(virt_to_page(virt), 1));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(virt_to_page(virt), 3),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(virt_to_page(virt), 1),
+			-EINVAL);
 
 	/* and nothing is left of all this */
-	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 3));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), 0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block, 3), 0);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE), 0);
 	kho_folio_unpreserve(folio);
 	kho_pages_unpreserve(block, 3);
 	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
@@ -927,52 +967,56 @@ static void wrong_order(struct kunit *test)
 	struct page *block = get_block(test, 0, 2);
 	struct folio *folio = get_folio(test, 2);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 1));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(compound, 3));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound, 3), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_desc(compound, 1,
-					       KHO_MEMDESC_COMPOUND));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+					       KHO_MEMDESC_COMPOUND),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_desc(folio_page(folio, 0), 3,
-					       KHO_MEMDESC_FOLIO));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+					       KHO_MEMDESC_FOLIO),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_desc(folio_page(folio, 0), 1,
-					       KHO_MEMDESC_FOLIO));
+					       KHO_MEMDESC_FOLIO),
+			-EINVAL);
 
 	/* not the first page of anything */
 	for (unsigned int i = 1; i < 4; i++) {
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_pages_preserve(compound + i, 0));
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_pages_preserve(block + i, 0));
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_pages_preserve(folio_page(folio, i), 0));
-		KUNIT_EXPECT_EQ(test, -EINVAL,
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound + i, 0),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(block + i, 0),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test,
+				kho_pages_preserve(folio_page(folio, i), 0),
+				-EINVAL);
+		KUNIT_EXPECT_EQ(test,
 				kho_preserve_page_desc(folio_page(folio, i), 0,
-						       KHO_MEMDESC_FOLIO));
+						       KHO_MEMDESC_FOLIO),
+				-EINVAL);
 	}
 
 	/* not aligned to the order */
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(block + 1, 1));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_preserve(block + 3, 2));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_preserve_page_desc(block + 1, 1,
-					       KHO_MEMDESC_SPLIT));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block + 1, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block + 3, 2), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(block + 1, 1, KHO_MEMDESC_SPLIT),
+			-EINVAL);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(orders); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    kho_pages_preserve(block, orders[i]),
-				    "order %u", orders[i]);
-		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+		KUNIT_EXPECT_EQ_MSG(test, kho_pages_preserve(block, orders[i]),
+				    -EINVAL, "order %u", orders[i]);
+		KUNIT_EXPECT_EQ_MSG(test,
 				    kho_preserve_page_desc(block, orders[i],
 							   KHO_MEMDESC_SPLIT),
-				    "order %u", orders[i]);
+				    -EINVAL, "order %u", orders[i]);
 	}
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(compound, 2));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(block, 2));
-	KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound, 2), 0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block, 2), 0);
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), 0);
 	kho_pages_unpreserve(compound, 2);
 	kho_pages_unpreserve(block, 2);
 	kho_folio_unpreserve(folio);
@@ -996,10 +1040,12 @@ static void wrong_place_scratch(struct kunit *test)
 	struct page *page = get_scratch_page();
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_folio_preserve(page_folio(page)));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(page, 0));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			kho_pages_exact_preserve(page_address(page), PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(page_folio(page)),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test,
+			kho_pages_exact_preserve(page_address(page), PAGE_SIZE),
+			-EOPNOTSUPP);
 	KUNIT_EXPECT_NE(test, 0, kho_preserve_folio(page_folio(page)));
 	KUNIT_EXPECT_NE(test, 0, kho_preserve_pages(page, 1));
 	free_contig_range(page_to_pfn(page), 1);
@@ -1009,15 +1055,16 @@ static void wrong_pages_exact(struct kunit *test)
 {
 	void *virt = get_exact(test, 4 * PAGE_SIZE);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_pages_exact_preserve(virt, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_exact_preserve(virt + 1, PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt + 1, PAGE_SIZE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(virt + PAGE_SIZE / 2,
-						 2 * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_pages_exact_preserve(virt, SIZE_MAX));
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 4 * PAGE_SIZE));
+						 2 * PAGE_SIZE),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, SIZE_MAX),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 4 * PAGE_SIZE), 0);
 	kho_pages_exact_unpreserve(virt, 4 * PAGE_SIZE);
 }
 
@@ -1030,29 +1077,30 @@ static void wrong_vmalloc(struct kunit *test)
 	void *map;
 
 	/* not the start of the area */
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_vmalloc_preserve(mem + PAGE_SIZE, &ser));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_vmalloc_preserve(mem + 8, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem + PAGE_SIZE, &ser),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem + 8, &ser), -EINVAL);
 
 	/* nothing there */
 	vm = get_vm_area(PAGE_SIZE, VM_ALLOC);
 	KUNIT_ASSERT_NOT_NULL(test, vm);
 	map = vm->addr;
 	free_vm_area(vm);
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_vmalloc_preserve(map, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(map, &ser), -EINVAL);
 
 	/* areas without memory of their own */
 	map = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, map);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(map, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(map, &ser), -EOPNOTSUPP);
 	vunmap(map);
 
 	vm = get_vm_area(PAGE_SIZE, VM_IOREMAP);
 	KUNIT_ASSERT_NOT_NULL(test, vm);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(vm->addr, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(vm->addr, &ser),
+			-EOPNOTSUPP);
 	free_vm_area(vm);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 	kho_vmalloc_unpreserve(&ser);
 }
 
@@ -1067,19 +1115,20 @@ static void failed_calls_leak_nothing(struct kunit *test)
 	struct kho_vmalloc ser = {};
 	long before;
 
-	KUNIT_ASSERT_EQ(test, 0,
-			kho_pages_preserve(virt_to_page(virt) + 7, 0));
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 0));
-	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_ASSERT_EQ(test, kho_pages_preserve(virt_to_page(virt) + 7, 0), 0);
+	KUNIT_ASSERT_EQ(test, kho_pages_preserve(page, 0), 0);
+	KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
 
 	before = free_memory();
 	for (unsigned int i = 0; i < LEAK_ROUNDS; i++) {
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_vmalloc_preserve(mem, &ser));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_vmalloc_preserve(mem + PAGE_SIZE, &ser));
+		KUNIT_EXPECT_EQ(test,
+				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE),
+				-EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), -EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
+		KUNIT_EXPECT_EQ(test,
+				kho_vmalloc_preserve(mem + PAGE_SIZE, &ser),
+				-EINVAL);
 	}
 	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
 
@@ -1098,12 +1147,13 @@ static void undone_calls_leak_nothing(struct kunit *test)
 
 	before = free_memory();
 	for (unsigned int i = 0; i < LEAK_ROUNDS; i++) {
-		KUNIT_ASSERT_EQ(test, 0,
-				kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+		KUNIT_ASSERT_EQ(test,
+				kho_pages_exact_preserve(virt, 7 * PAGE_SIZE),
+				0);
 		kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
-		KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+		KUNIT_ASSERT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 		kho_vmalloc_unpreserve(&ser);
-		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+		KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
 		kho_folio_unpreserve(folio);
 	}
 	KUNIT_EXPECT_LT(test, before - free_memory(), LEAK_PAGES);
@@ -1118,7 +1168,7 @@ static void expect_unpreserved(struct kunit *test, struct folio **folios,
 			       unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++) {
-		KUNIT_EXPECT_EQ_MSG(test, 0, kho_folio_preserve(folios[i]),
+		KUNIT_EXPECT_EQ_MSG(test, kho_folio_preserve(folios[i]), 0,
 				    "folio %u", i);
 		kho_folio_unpreserve(folios[i]);
 	}
@@ -1140,15 +1190,15 @@ static void batch_folios(struct kunit *test)
 {
 	struct folio **folios = get_folios(test, BATCH);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_folios_preserve(folios, 0));
+	KUNIT_EXPECT_EQ(test, kho_folios_preserve(folios, 0), 0);
 	kho_folios_unpreserve(folios, 0);
 
 	for (unsigned int nr = 1; nr <= BATCH; nr = nr * 3 + 1) {
-		KUNIT_ASSERT_EQ(test, 0, kho_folios_preserve(folios, nr));
+		KUNIT_ASSERT_EQ(test, kho_folios_preserve(folios, nr), 0);
 		for (unsigned int i = 0; i < nr; i++)
-			KUNIT_EXPECT_EQ(test, -EEXIST,
-					kho_folio_preserve(folios[i]));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folios_preserve(folios, nr));
+			KUNIT_EXPECT_EQ(test, kho_folio_preserve(folios[i]),
+					-EEXIST);
+		KUNIT_EXPECT_EQ(test, kho_folios_preserve(folios, nr), -EEXIST);
 		expect_unpreserved(test, folios + nr, BATCH - nr);
 		kho_folios_unpreserve(folios, nr);
 		expect_unpreserved(test, folios, nr);
@@ -1156,9 +1206,9 @@ static void batch_folios(struct kunit *test)
 
 	/* One by one or at once is the same to the other. */
 	for (unsigned int i = 0; i < BATCH; i++)
-		KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folios[i]));
+		KUNIT_ASSERT_EQ(test, kho_folio_preserve(folios[i]), 0);
 	kho_folios_unpreserve(folios, BATCH);
-	KUNIT_ASSERT_EQ(test, 0, kho_folios_preserve(folios, BATCH));
+	KUNIT_ASSERT_EQ(test, kho_folios_preserve(folios, BATCH), 0);
 	for (unsigned int i = 0; i < BATCH; i++)
 		kho_folio_unpreserve(folios[i]);
 	expect_unpreserved(test, folios, BATCH);
@@ -1170,34 +1220,39 @@ static void batch_page_descs(struct kunit *test)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
 		pages[i] = get_block(test, 0, 2);
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_descs(pages, 8, 2,
-							 KHO_MEMDESC_BLOCK));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[7], 2));
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_descs(pages, 8, 2, KHO_MEMDESC_BLOCK),
+			0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(pages[7], 2), -EEXIST);
 	kho_unpreserve_page_descs(pages, 8, 2, KHO_MEMDESC_BLOCK);
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_descs(pages, 8, 2,
-						KHO_MEMDESC_COMPOUND));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
+						KHO_MEMDESC_COMPOUND),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_descs(pages, 8, MAX_PAGE_ORDER + 1,
-						KHO_MEMDESC_BLOCK));
+						KHO_MEMDESC_BLOCK),
+			-EINVAL);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
 		pages[i] = get_block(test, __GFP_COMP, i % 4 + 1);
-	KUNIT_EXPECT_EQ(test, 0,
+	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_descs(pages, 8, KHO_ORDER_OF_PAGE,
-						KHO_MEMDESC_COMPOUND));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[6], 3));
+						KHO_MEMDESC_COMPOUND),
+			0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(pages[6], 3), -EEXIST);
 	kho_unpreserve_page_descs(pages, 8, KHO_ORDER_OF_PAGE,
 				  KHO_MEMDESC_COMPOUND);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
 		pages[i] = get_block(test, 0, 0);
-	KUNIT_EXPECT_EQ(test, 0, kho_preserve_page_descs(pages, 8, 0,
-							 KHO_MEMDESC_SPLIT));
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_pages_preserve(pages[3], 0));
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_descs(pages, 8, 0, KHO_MEMDESC_SPLIT),
+			0);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(pages[3], 0), -EEXIST);
 	kho_unpreserve_page_descs(pages, 8, 0, KHO_MEMDESC_SPLIT);
 	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++) {
-		KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(pages[i], 0));
+		KUNIT_EXPECT_EQ(test, kho_pages_preserve(pages[i], 0), 0);
 		kho_pages_unpreserve(pages[i], 0);
 	}
 }
@@ -1211,7 +1266,7 @@ static void batch_with_errors(struct kunit *test)
 	struct folio *slab = virt_to_folio(get_kmalloc(test, 64));
 	struct folio *preserved = get_folio(test, 0);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(preserved));
+	KUNIT_ASSERT_EQ(test, kho_folio_preserve(preserved), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(places); i++) {
 		struct folio **place = &folios[places[i]];
 		struct folio *folio = *place;
@@ -1219,23 +1274,24 @@ static void batch_with_errors(struct kunit *test)
 		/* Otherwise it is as good as a folio. */
 		if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)) {
 			*place = page_folio(compound);
-			KUNIT_EXPECT_EQ(test, -EINVAL,
-					kho_folios_preserve(folios, BATCH));
+			KUNIT_EXPECT_EQ(test,
+					kho_folios_preserve(folios, BATCH),
+					-EINVAL);
 		}
 		*place = slab;
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				kho_folios_preserve(folios, BATCH));
+		KUNIT_EXPECT_EQ(test, kho_folios_preserve(folios, BATCH),
+				-EINVAL);
 		*place = preserved;
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_folios_preserve(folios, BATCH));
+		KUNIT_EXPECT_EQ(test, kho_folios_preserve(folios, BATCH),
+				-EEXIST);
 		/* The same one twice. */
 		*place = folios[(places[i] + 10) % BATCH];
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_folios_preserve(folios, BATCH));
+		KUNIT_EXPECT_EQ(test, kho_folios_preserve(folios, BATCH),
+				-EEXIST);
 		*place = folio;
 		expect_unpreserved(test, folios, BATCH);
 	}
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(preserved));
+	KUNIT_EXPECT_EQ(test, kho_folio_preserve(preserved), -EEXIST);
 	kho_folio_unpreserve(preserved);
 }
 
@@ -1248,12 +1304,12 @@ static void batch_restore(struct kunit *test)
 		folios[i] = get_folio(test, i);
 		phys[i] = PFN_PHYS(folio_pfn(folios[i]));
 	}
-	KUNIT_EXPECT_EQ(test, 0, kho_folios_restore(phys, 0, restored));
-	KUNIT_EXPECT_EQ(test, -ENOENT, kho_folios_restore(phys, 4, restored));
+	KUNIT_EXPECT_EQ(test, kho_folios_restore(phys, 0, restored), 0);
+	KUNIT_EXPECT_EQ(test, kho_folios_restore(phys, 4, restored), -ENOENT);
 	phys[0] += 8;
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_folios_restore(phys, 4, restored));
+	KUNIT_EXPECT_EQ(test, kho_folios_restore(phys, 4, restored), -EINVAL);
 	for (unsigned int i = 0; i < ARRAY_SIZE(folios); i++)
-		KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folios[i]));
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folios[i]), 1);
 }
 
 /* Two tasks at once. */
@@ -1296,7 +1352,7 @@ static void run_race(struct kunit *test, int (*race)(void *racer),
 			continue;
 		wait_for_completion(&racers[i].done);
 		kthread_stop(tasks[i]);
-		KUNIT_EXPECT_EQ(test, 0, racers[i].wrong);
+		KUNIT_EXPECT_EQ(test, racers[i].wrong, 0);
 		KUNIT_EXPECT_GT(test, racers[i].won, 0);
 	}
 }
@@ -1396,11 +1452,11 @@ static void preserve_concurrently(struct kunit *test)
 		KUNIT_EXPECT_LE(test, RACE_ROUNDS,
 				racers[i].won + racers[i].lost);
 		/* Whoever came last has left nothing behind. */
-		KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(racers[i].own));
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve(racers[i].own), 0);
 		kho_folio_unpreserve(racers[i].own);
 	}
 	KUNIT_EXPECT_GT(test, racers[0].lost + racers[1].lost, 0);
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 8 * PAGE_SIZE), 0);
 	kho_pages_exact_unpreserve(virt, 8 * PAGE_SIZE);
 }
 
@@ -1417,35 +1473,39 @@ static void restore_own_memory(struct kunit *test)
 	struct kho_vmalloc ser = {};
 
 	KUNIT_ASSERT_NOT_NULL(test, pt);
-	KUNIT_ASSERT_EQ(test, 0, kho_ptdesc_preserve(pt));
-	EXPECT_ERR_PTR(test, -ENOENT,
-		       kho_ptdesc_restore(page_to_phys(ptdesc_page(pt))));
-	EXPECT_ERR_PTR(test, -ENOENT,
+	KUNIT_ASSERT_EQ(test, kho_ptdesc_preserve(pt), 0);
+	EXPECT_ERR_PTR(test, kho_ptdesc_restore(page_to_phys(ptdesc_page(pt))),
+		       -ENOENT);
+	EXPECT_ERR_PTR(test,
 		       kho_restore_page_desc(page_to_phys(ptdesc_page(pt)),
-					     MEMDESC_TYPE_PTDESC(NULL)));
+					     MEMDESC_TYPE_PTDESC(NULL)),
+		       -ENOENT);
 	kho_ptdesc_unpreserve(pt);
 	pagetable_free(pt);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_preserve(page, 2));
-	KUNIT_ASSERT_EQ(test, 0, kho_pages_exact_preserve(virt, 3 * PAGE_SIZE));
-	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
+	KUNIT_ASSERT_EQ(test, kho_pages_preserve(page, 2), 0);
+	KUNIT_ASSERT_EQ(test, kho_pages_exact_preserve(virt, 3 * PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 
-	EXPECT_ERR_PTR(test, -ENOENT, kho_folio_restore(phys));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_restore(page_to_phys(page), 2));
-	EXPECT_ERR_PTR(test, -ENOENT,
+	EXPECT_ERR_PTR(test, kho_folio_restore(phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_pages_restore(page_to_phys(page), 2), -ENOENT);
+	EXPECT_ERR_PTR(test,
 		       kho_pages_exact_restore(virt_to_phys(virt),
-					       3 * PAGE_SIZE));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_vmalloc_restore(&ser));
-	EXPECT_ERR_PTR(test, -ENOENT,
-		       kho_restore_page_desc(phys, MEMDESC_TYPE_FOLIO(NULL)));
-	EXPECT_ERR_PTR(test, -ENOENT,
+					       3 * PAGE_SIZE),
+		       -ENOENT);
+	EXPECT_ERR_PTR(test, kho_vmalloc_restore(&ser), -ENOENT);
+	EXPECT_ERR_PTR(test,
+		       kho_restore_page_desc(phys, MEMDESC_TYPE_FOLIO(NULL)),
+		       -ENOENT);
+	EXPECT_ERR_PTR(test,
 		       kho_restore_page_desc(page_to_phys(page),
-					     MEMDESC_TYPE_PAGES(NULL)));
+					     MEMDESC_TYPE_PAGES(NULL)),
+		       -ENOENT);
 
-	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(folio));
-	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
-	KUNIT_EXPECT_EQ(test, 0, page_ref_count(page + 1));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page + 1), 0);
 
 	kho_vmalloc_unpreserve(&ser);
 	kho_pages_exact_unpreserve(virt, 3 * PAGE_SIZE);
@@ -1460,17 +1520,17 @@ static void restore_bad_address(struct kunit *test)
 	void *mem = get_vmalloc(test, 1);
 	struct kho_vmalloc good, ser = {};
 
-	EXPECT_ERR_PTR(test, -EINVAL, kho_folio_restore(phys + 1));
-	EXPECT_ERR_PTR(test, -EINVAL, kho_pages_restore(phys + 8, 0));
-	EXPECT_ERR_PTR(test, -EINVAL,
-		       kho_pages_exact_restore(phys + 8, PAGE_SIZE));
-	EXPECT_ERR_PTR(test, -EINVAL, kho_pages_exact_restore(phys, 0));
+	EXPECT_ERR_PTR(test, kho_folio_restore(phys + 1), -EINVAL);
+	EXPECT_ERR_PTR(test, kho_pages_restore(phys + 8, 0), -EINVAL);
+	EXPECT_ERR_PTR(test, kho_pages_exact_restore(phys + 8, PAGE_SIZE),
+		       -EINVAL);
+	EXPECT_ERR_PTR(test, kho_pages_exact_restore(phys, 0), -EINVAL);
 
-	EXPECT_ERR_PTR(test, -ENOENT, kho_folio_restore(phys));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_restore(phys, 1));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_pages_exact_restore(phys, PAGE_SIZE));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_ptdesc_restore(phys));
-	EXPECT_ERR_PTR(test, -EINVAL, kho_ptdesc_restore(phys + 8));
+	EXPECT_ERR_PTR(test, kho_folio_restore(phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_pages_restore(phys, 1), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_pages_exact_restore(phys, PAGE_SIZE), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_ptdesc_restore(phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_ptdesc_restore(phys + 8), -EINVAL);
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_ptdesc_restore(NO_MEMORY)));
 
 	/* two errors would be true of each of these */
@@ -1483,20 +1543,20 @@ static void restore_bad_address(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(NO_MEMORY, 1)));
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_pages_exact_restore(phys, SIZE_MAX)));
 
-	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &good));
-	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
+	KUNIT_ASSERT_EQ(test, kho_vmalloc_preserve(mem, &good), 0);
+	EXPECT_ERR_PTR(test, kho_vmalloc_restore(&ser), -EINVAL);
 	ser = good;
 	ser.first.phys = 0;
-	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
+	EXPECT_ERR_PTR(test, kho_vmalloc_restore(&ser), -EINVAL);
 	ser.first.phys = NO_MEMORY;
 	KUNIT_EXPECT_TRUE(test, IS_ERR(kho_vmalloc_restore(&ser)));
 	ser.first.phys = good.first.phys + 8;
-	EXPECT_ERR_PTR(test, -EINVAL, kho_vmalloc_restore(&ser));
+	EXPECT_ERR_PTR(test, kho_vmalloc_restore(&ser), -EINVAL);
 	ser.first.phys = phys;
-	EXPECT_ERR_PTR(test, -ENOENT, kho_vmalloc_restore(&ser));
+	EXPECT_ERR_PTR(test, kho_vmalloc_restore(&ser), -ENOENT);
 	kho_vmalloc_unpreserve(&good);
 
-	KUNIT_EXPECT_EQ(test, 1, page_ref_count(page));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 }
 
 static int kho_memdesc_init(struct kunit *test)
@@ -1516,12 +1576,12 @@ static void v4_folio(struct kunit *test)
 		struct folio *folio = get_folio(test, order);
 		struct page *page = folio_page(folio, 0);
 
-		KUNIT_EXPECT_EQ(test, 0, kho_folio_preserve(folio));
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), 0);
 		KUNIT_EXPECT_TRUE(test, in_map(page, order, KHO_MEMDESC_UNTYPED));
-		KUNIT_EXPECT_EQ(test, 1, times_in_map(page));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_folio_preserve(folio));
+		KUNIT_EXPECT_EQ(test, times_in_map(page), 1);
+		KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
 		kho_folio_unpreserve(folio);
-		KUNIT_EXPECT_EQ(test, 0, times_in_map(page));
+		KUNIT_EXPECT_EQ(test, times_in_map(page), 0);
 		kunit_release_action(test, free_folio, folio);
 	}
 }
@@ -1531,11 +1591,11 @@ static void v4_pages(struct kunit *test)
 	void *virt = get_exact(test, 7 * PAGE_SIZE);
 	struct page *page = get_block(test, 0, 0);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_preserve(page, 0));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), 0);
 	KUNIT_EXPECT_TRUE(test, in_map(page, 0, KHO_MEMDESC_UNTYPED));
 	kho_pages_unpreserve(page, 0);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 7 * PAGE_SIZE), 0);
 	for (unsigned long pfn = page_to_pfn(virt_to_page(virt)), nr = 7, order; nr;
 	     pfn += 1UL << order, nr -= 1UL << order) {
 		order = min(count_trailing_zeros(pfn), ilog2(nr));
@@ -1544,7 +1604,7 @@ static void v4_pages(struct kunit *test)
 	}
 	kho_pages_exact_unpreserve(virt, 7 * PAGE_SIZE);
 	for (unsigned int i = 0; i < 7; i++)
-		KUNIT_EXPECT_EQ(test, 0, times_in_map(virt_to_page(virt) + i));
+		KUNIT_EXPECT_EQ(test, times_in_map(virt_to_page(virt) + i), 0);
 }
 
 static void v4_vmalloc(struct kunit *test)
@@ -1553,19 +1613,19 @@ static void v4_vmalloc(struct kunit *test)
 	struct kho_vmalloc ser = {};
 	u64 *chunk;
 
-	KUNIT_ASSERT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
-	KUNIT_EXPECT_EQ(test, KHO_VMALLOC_ALLOC, ser.flags);
-	KUNIT_EXPECT_EQ(test, 5, ser.total_pages);
-	KUNIT_EXPECT_EQ(test, 0, ser.order);
+	KUNIT_ASSERT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
+	KUNIT_EXPECT_EQ(test, ser.flags, KHO_VMALLOC_ALLOC);
+	KUNIT_EXPECT_EQ(test, ser.total_pages, 5);
+	KUNIT_EXPECT_EQ(test, ser.order, 0);
 	chunk = phys_to_virt(ser.first.phys);
-	KUNIT_EXPECT_EQ(test, 0, chunk[0]);
+	KUNIT_EXPECT_EQ(test, chunk[0], 0);
 	for (unsigned int i = 0; i < 5; i++) {
 		struct page *page = vmalloc_to_page(mem + i * PAGE_SIZE);
 
-		KUNIT_EXPECT_EQ(test, page_to_phys(page), chunk[1 + i]);
+		KUNIT_EXPECT_EQ(test, chunk[1 + i], page_to_phys(page));
 		KUNIT_EXPECT_TRUE(test, in_map(page, 0, KHO_MEMDESC_UNTYPED));
 	}
-	KUNIT_EXPECT_EQ(test, 0, chunk[6]);
+	KUNIT_EXPECT_EQ(test, chunk[6], 0);
 	kho_vmalloc_unpreserve(&ser);
 }
 
@@ -1578,15 +1638,15 @@ static void v4_refused(struct kunit *test)
 	void *mem;
 
 	KUNIT_ASSERT_NOT_NULL(test, pt);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_ptdesc_preserve(pt));
+	KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), -EOPNOTSUPP);
 	pagetable_free(pt);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(compound, 2));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_pages_preserve(block, 2));
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(compound, 2), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kho_pages_preserve(block, 2), -EOPNOTSUPP);
 	mem = get_kmalloc(test, 64);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_slab_preserve(mem));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_vmalloc_preserve(mem, &ser));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(mem), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), -EOPNOTSUPP);
 	mem = get_kmalloc(test, 2 * KMALLOC_MAX_CACHE_SIZE);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_slab_preserve(mem));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(mem), -EOPNOTSUPP);
 }
 
 /* The keys are the same: the memory shows that it is not of that type. */
@@ -1596,21 +1656,21 @@ static void v4_unpreserve_wrong(struct kunit *test)
 	struct page *page = folio_page(folio, 0);
 	struct page *split = virt_to_page(get_exact(test, 4 * PAGE_SIZE));
 
-	KUNIT_ASSERT_EQ(test, 0, kho_folio_preserve(folio));
+	KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
 	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_SPLIT);
 	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_BLOCK);
 	kho_unpreserve_pages(page, 4);
 	KUNIT_EXPECT_TRUE(test, in_map(page, 2, KHO_MEMDESC_UNTYPED));
 	kho_folio_unpreserve(folio);
-	KUNIT_EXPECT_EQ(test, 0, times_in_map(page));
+	KUNIT_EXPECT_EQ(test, times_in_map(page), 0);
 
-	KUNIT_ASSERT_EQ(test, 0, kho_preserve_page_desc(split, 2,
-							KHO_MEMDESC_SPLIT));
+	KUNIT_ASSERT_EQ(test,
+			kho_preserve_page_desc(split, 2, KHO_MEMDESC_SPLIT), 0);
 	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_FOLIO);
 	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_BLOCK);
 	KUNIT_EXPECT_TRUE(test, in_map(split, 2, KHO_MEMDESC_UNTYPED));
 	kho_unpreserve_page_desc(split, 2, KHO_MEMDESC_SPLIT);
-	KUNIT_EXPECT_EQ(test, 0, times_in_map(split));
+	KUNIT_EXPECT_EQ(test, times_in_map(split), 0);
 }
 
 static int kho_memdesc_v4_init(struct kunit *test)

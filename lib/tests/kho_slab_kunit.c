@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit tests of the kexec handover of slab objects, as far as one kernel can
- * test it. What comes after the kexec is tested by lib/test_kho_memdesc.c.
+ * test it. What comes after the kexec is tested by lib/kho_test/.
  */
 
 #include <kunit/test.h>
@@ -28,11 +28,11 @@
 #include "../../mm/slab.h"
 
 /* In a variable, or KUnit would print all that the macros expand to. */
-#define EXPECT_ERR_PTR(test, expected, ptr)				\
+#define EXPECT_ERR_PTR(test, ptr, expected)				\
 	do {								\
 		long err = PTR_ERR(ptr);				\
 									\
-		KUNIT_EXPECT_EQ_MSG(test, expected, err, "%s", #ptr);	\
+		KUNIT_EXPECT_EQ_MSG(test, err, expected, "%s", #ptr);	\
 	} while (0)
 
 static void *get_kmalloc(struct kunit *test, size_t size, gfp_t gfp)
@@ -59,8 +59,9 @@ static struct kmem_cache *get_cache(struct kunit *test, size_t size,
 	snprintf(name, sizeof(name), "kho_slab_kunit-%u", serial++);
 	cache = kmem_cache_create(name, size, 0, SLAB_NO_MERGE | flags, ctor);
 	KUNIT_ASSERT_NOT_NULL(test, cache);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, destroy_cache,
-							   cache));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, destroy_cache, cache),
+			0);
 	return cache;
 }
 
@@ -86,7 +87,7 @@ static void walk_entries(struct kunit *test, entry_fn fn, void *arg)
 		return;
 	phys = fdt_getprop(kho_out.fdt, off, KHO_SUB_TREE_PROP_NAME, &len);
 	root = phys_to_virt(*phys);
-	KUNIT_EXPECT_EQ(test, KHO_SLAB_VERSION, root->version);
+	KUNIT_EXPECT_EQ(test, root->version, KHO_SLAB_VERSION);
 
 	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++) {
 		struct kho_slab_chunk *chunk;
@@ -104,7 +105,7 @@ static void walk_entries(struct kunit *test, entry_fn fn, void *arg)
 				used++;
 				fn(test, i, entry, arg);
 			}
-			KUNIT_EXPECT_EQ(test, used, chunk->used);
+			KUNIT_EXPECT_EQ(test, chunk->used, used);
 			KUNIT_EXPECT_GT(test, used, 0);
 		}
 	}
@@ -128,7 +129,7 @@ static void count_entry(struct kunit *test, unsigned int chain, void *entry,
 		return;
 	}
 	bad = kho_slab_bad_record(rec, chain);
-	KUNIT_EXPECT_PTR_EQ_MSG(test, NULL, bad, "%s", bad);
+	KUNIT_EXPECT_PTR_EQ_MSG(test, bad, NULL, "%s", bad);
 	count->objects += bitmap_weight((unsigned long *)rec->bitmap,
 					rec->objects);
 	count->bytes += entry_size(chain);
@@ -149,9 +150,9 @@ static void expect_nothing_left(struct kunit *test)
 {
 	struct count count = count_preserved(test);
 
-	KUNIT_EXPECT_EQ(test, before.objects, count.objects);
-	KUNIT_EXPECT_EQ(test, before.copies, count.copies);
-	KUNIT_EXPECT_EQ(test, before.bytes, count.bytes);
+	KUNIT_EXPECT_EQ(test, count.objects, before.objects);
+	KUNIT_EXPECT_EQ(test, count.copies, before.copies);
+	KUNIT_EXPECT_EQ(test, count.bytes, before.bytes);
 }
 
 struct find_record {
@@ -208,7 +209,7 @@ static void get_neighbours(struct kunit *test, struct kmem_cache *cache,
 	}
 	while (n)
 		kmem_cache_free(cache, others[--n]);
-	KUNIT_ASSERT_EQ(test, nr, got);
+	KUNIT_ASSERT_EQ(test, got, nr);
 }
 
 /* The wire format: a contract with other kernels, which no change may break. */
@@ -216,41 +217,42 @@ static void get_neighbours(struct kunit *test, struct kmem_cache *cache,
 static void wire_format(struct kunit *test)
 {
 	KUNIT_EXPECT_STREQ(test, "slab", KHO_SLAB_SUBTREE);
-	KUNIT_EXPECT_EQ(test, 1, KHO_SLAB_VERSION);
-	KUNIT_EXPECT_EQ(test, 9, KHO_SLAB_RECORDS);
-	KUNIT_EXPECT_EQ(test, 9, KHO_SLAB_COPIES);
-	KUNIT_EXPECT_EQ(test, 10, KHO_SLAB_CHAINS);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_VERSION, 1);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_RECORDS, 9);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_COPIES, 9);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_CHAINS, 10);
 
-	KUNIT_EXPECT_EQ(test, 0, KHO_SLAB_NORMAL);
-	KUNIT_EXPECT_EQ(test, 1, KHO_SLAB_RECLAIM);
-	KUNIT_EXPECT_EQ(test, 2, KHO_SLAB_CGROUP);
-	KUNIT_EXPECT_EQ(test, 3, KHO_SLAB_DMA);
-	KUNIT_EXPECT_EQ(test, 1, KHO_SLAB_EXACT);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_NORMAL, 0);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_RECLAIM, 1);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_CGROUP, 2);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_DMA, 3);
+	KUNIT_EXPECT_EQ(test, KHO_SLAB_EXACT, 1);
 
-	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_slab_root, version));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_slab_root, chain));
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_root, version), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_root, chain), 8);
 
-	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_slab_chunk, next));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_slab_chunk, top));
-	KUNIT_EXPECT_EQ(test, 10, offsetof(struct kho_slab_chunk, used));
-	KUNIT_EXPECT_EQ(test, 12, offsetof(struct kho_slab_chunk, free));
-	KUNIT_EXPECT_EQ(test, 16, offsetof(struct kho_slab_chunk, data));
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_chunk, next), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_chunk, top), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_chunk, used), 10);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_chunk, free), 12);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_chunk, data), 16);
 
-	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_slab_copy, from));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_slab_copy, to));
-	KUNIT_EXPECT_EQ(test, 16, offsetof(struct kho_slab_copy, size));
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_copy, from), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_copy, to), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_copy, size), 16);
 
-	KUNIT_EXPECT_EQ(test, 24, sizeof(struct kho_slab_record));
-	KUNIT_EXPECT_EQ(test, 0, offsetof(struct kho_slab_record, phys));
-	KUNIT_EXPECT_EQ(test, 8, offsetof(struct kho_slab_record, size));
-	KUNIT_EXPECT_EQ(test, 12, offsetof(struct kho_slab_record, object_size));
-	KUNIT_EXPECT_EQ(test, 16, offsetof(struct kho_slab_record, objects));
-	KUNIT_EXPECT_EQ(test, 18, offsetof(struct kho_slab_record, align));
-	KUNIT_EXPECT_EQ(test, 19, offsetof(struct kho_slab_record, flags));
-	KUNIT_EXPECT_EQ(test, 20, offsetof(struct kho_slab_record, left_pad));
-	KUNIT_EXPECT_EQ(test, 22, offsetof(struct kho_slab_record, order));
-	KUNIT_EXPECT_EQ(test, 23, offsetof(struct kho_slab_record, class));
-	KUNIT_EXPECT_EQ(test, 24, offsetof(struct kho_slab_record, bitmap));
+	KUNIT_EXPECT_EQ(test, sizeof(struct kho_slab_record), 24);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, phys), 0);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, size), 8);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, object_size),
+			12);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, objects), 16);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, align), 18);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, flags), 19);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, left_pad), 20);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, order), 22);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, class), 23);
+	KUNIT_EXPECT_EQ(test, offsetof(struct kho_slab_record, bitmap), 24);
 }
 
 /* Preserving and unpreserving. */
@@ -258,8 +260,8 @@ static void wire_format(struct kunit *test)
 static void check_preserve(struct kunit *test, void *obj)
 {
 	for (unsigned int round = 0; round < 3; round++) {
-		KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(obj));
-		KUNIT_EXPECT_EQ(test, -EEXIST, kho_slab_preserve(obj));
+		KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), 0);
+		KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), -EEXIST);
 		kho_slab_unpreserve(obj);
 	}
 	expect_nothing_left(test);
@@ -296,15 +298,16 @@ static void preserve_kvmalloc(struct kunit *test)
 		struct kho_vmalloc ser;
 
 		KUNIT_ASSERT_NOT_NULL(test, mem);
-		KUNIT_EXPECT_EQ(test, 0, kho_vmalloc_preserve(mem, &ser));
+		KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
 		if (!is_vmalloc_addr(mem)) {
-			KUNIT_EXPECT_EQ(test, virt_to_phys(mem), ser.first.phys);
-			KUNIT_EXPECT_EQ(test, KHO_VMALLOC_KMALLOC, ser.flags);
-			KUNIT_EXPECT_EQ(test, 0, ser.total_pages);
-			KUNIT_EXPECT_EQ(test, -EEXIST, kho_slab_preserve(mem));
+			KUNIT_EXPECT_EQ(test, ser.first.phys,
+					virt_to_phys(mem));
+			KUNIT_EXPECT_EQ(test, ser.flags, KHO_VMALLOC_KMALLOC);
+			KUNIT_EXPECT_EQ(test, ser.total_pages, 0);
+			KUNIT_EXPECT_EQ(test, kho_slab_preserve(mem), -EEXIST);
 		}
 		kho_vmalloc_unpreserve(&ser);
-		KUNIT_EXPECT_EQ(test, 0, ser.first.phys);
+		KUNIT_EXPECT_EQ(test, ser.first.phys, 0);
 		kvfree(mem);
 	}
 	expect_nothing_left(test);
@@ -318,11 +321,12 @@ static void preserve_kmem_cache(struct kunit *test)
 	for (unsigned int i = 0; i < ARRAY_SIZE(objs); i++) {
 		objs[i] = kmem_cache_alloc(cache, GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, objs[i]);
-		KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[i]));
+		KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[i]),
+				0);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(objs); i++)
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_kmem_cache_preserve(cache, objs[i]));
+		KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[i]),
+				-EEXIST);
 	for (unsigned int i = 0; i < ARRAY_SIZE(objs); i++) {
 		kho_kmem_cache_unpreserve(cache, objs[i]);
 		kmem_cache_free(cache, objs[i]);
@@ -379,9 +383,9 @@ static void expect_bits(struct kunit *test, void **objs,
 							    objs[i], GFP_KERNEL)));
 	}
 	walk_entries(test, expect_entry, &expect);
-	KUNIT_EXPECT_EQ(test, in_place, expect.found);
+	KUNIT_EXPECT_EQ(test, expect.found, in_place);
 	/* What stands in for guarded objects. */
-	KUNIT_EXPECT_EQ(test, before.objects + guarded, expect.unknown);
+	KUNIT_EXPECT_EQ(test, expect.unknown, before.objects + guarded);
 	xa_destroy(&expect.objs);
 }
 
@@ -416,7 +420,7 @@ static void preserve_many(struct kunit *test)
 		if (is_preserved[i])
 			kho_slab_unpreserve(objs[i]);
 		else
-			KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(objs[i]));
+			KUNIT_EXPECT_EQ(test, kho_slab_preserve(objs[i]), 0);
 		is_preserved[i] = !is_preserved[i];
 	}
 	expect_bits(test, objs, is_preserved, nr);
@@ -455,7 +459,8 @@ static void metadata_size(struct kunit *test)
 				break;
 			kmem_cache_free(cache, objs[i]);
 		} while (true);
-		KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[i]));
+		KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[i]),
+				0);
 
 		slab = virt_to_slab(objs[i]);
 		if (slab == last ||
@@ -468,8 +473,8 @@ static void metadata_size(struct kunit *test)
 	}
 
 	count = count_preserved(test);
-	KUNIT_EXPECT_EQ(test, before.objects + nr, count.objects);
-	KUNIT_EXPECT_EQ(test, before.bytes + bytes, count.bytes);
+	KUNIT_EXPECT_EQ(test, count.objects, before.objects + nr);
+	KUNIT_EXPECT_EQ(test, count.bytes, before.bytes + bytes);
 	kunit_info(test, "%zu bytes for %u objects of 64 bytes\n", bytes, nr);
 
 	for (unsigned int i = 0; i < nr; i++) {
@@ -537,7 +542,7 @@ static void preserve_on_all_cpus(struct kunit *test)
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		flush_work(&p[i].work);
-		KUNIT_EXPECT_EQ(test, 0, p[i].failed);
+		KUNIT_EXPECT_EQ(test, p[i].failed, 0);
 	}
 	expect_bits(test, objs, is_preserved, nr);
 
@@ -559,8 +564,8 @@ static void unpreserve_from_reclaim(struct kunit *test)
 	void *objs[2];
 
 	get_neighbours(test, cache, objs, 2);
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[0]));
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[1]));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[0]), 0);
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[1]), 0);
 
 	/* Also the last one of a slab, with which the pages go. */
 	fs_reclaim_acquire(GFP_KERNEL);
@@ -615,9 +620,9 @@ static void preserve_guarded(struct kunit *test)
 	}
 
 	memset(obj, 0x11, 100);
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(obj + 8));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj + 8), -EINVAL);
 	check_preserve(test, obj);
-	KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(obj));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), 0);
 	memset(obj, 0x77, 100);
 	kho_late_handover();
 
@@ -646,22 +651,25 @@ static void merged_caches(struct kunit *test)
 
 	small = kmem_cache_create("kho_slab_kunit_1444", 1444, 0, 0, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, small);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, destroy_cache,
-							   small));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, destroy_cache, small),
+			0);
 	get_neighbours(test, small, objs, 2);
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(small, objs[0]));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(small, objs[0]), 0);
 
 	large = kmem_cache_create("kho_slab_kunit_1448", 1448, 0, 0, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, large);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, destroy_cache,
-							   large));
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, destroy_cache, large),
+			0);
 	if (large == small)
-		KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(large, objs[1]));
+		KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(large, objs[1]),
+				0);
 
 	rec = find_record(test, objs[0]);
 	KUNIT_EXPECT_NOT_NULL(test, rec);
 	if (rec && large == small) {
-		KUNIT_EXPECT_EQ(test, 1448, rec->object_size);
+		KUNIT_EXPECT_EQ(test, rec->object_size, 1448);
 		KUNIT_EXPECT_FALSE(test, rec->flags & KHO_SLAB_EXACT);
 	}
 
@@ -683,13 +691,13 @@ static void unmerged_cache(struct kunit *test)
 	void *obj;
 
 	get_neighbours(test, cache, &obj, 1);
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, obj));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, obj), 0);
 	rec = find_record(test, obj);
 	KUNIT_EXPECT_NOT_NULL(test, rec);
 	if (rec) {
-		KUNIT_EXPECT_EQ(test, 1444, rec->object_size);
-		KUNIT_EXPECT_EQ(test, KHO_SLAB_EXACT, rec->flags);
-		KUNIT_EXPECT_EQ(test, cache->align, BIT(rec->align));
+		KUNIT_EXPECT_EQ(test, rec->object_size, 1444);
+		KUNIT_EXPECT_EQ(test, rec->flags, KHO_SLAB_EXACT);
+		KUNIT_EXPECT_EQ(test, BIT(rec->align), cache->align);
 	}
 	kho_kmem_cache_unpreserve(cache, obj);
 	kmem_cache_free(cache, obj);
@@ -753,8 +761,8 @@ static void object_fits(struct kunit *test)
 			rec.flags = KHO_SLAB_EXACT;
 		if (cases[i].now.alone)
 			cache->flags = SLAB_NO_MERGE;
-		KUNIT_EXPECT_EQ_MSG(test, cases[i].fits,
-				    kho_slab_object_fits(cache, &rec), "case %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, kho_slab_object_fits(cache, &rec),
+				    cases[i].fits, "case %u", i);
 	}
 }
 
@@ -878,9 +886,9 @@ static void adopt_slab(struct kunit *test)
 						       (unsigned long)fixup_red_left(cache, NULL),
 						       false));
 		slab_adopt(cache, page_slab(page), in_use);
-		KUNIT_EXPECT_EQ(test, objects, 0U + page_slab(page)->objects);
-		KUNIT_EXPECT_EQ(test, bitmap_weight(in_use, objects),
-				0U + page_slab(page)->inuse);
+		KUNIT_EXPECT_EQ(test, 0U + page_slab(page)->objects, objects);
+		KUNIT_EXPECT_EQ(test, 0U + page_slab(page)->inuse,
+				bitmap_weight(in_use, objects));
 		expect_valid(test, cache);
 
 		for_each_set_bit(i, in_use, objects)
@@ -900,7 +908,7 @@ static void adopt_slab(struct kunit *test)
 			objs[i] = new[n];
 			new[n] = NULL;
 			if (how->ctor)
-				KUNIT_EXPECT_EQ(test, 0xc0, ((u8 *)objs[i])[0]);
+				KUNIT_EXPECT_EQ(test, ((u8 *)objs[i])[0], 0xc0);
 		}
 		/* All are found, if none can be in a sheaf of another CPU. */
 		for (i = 0; i < objects && cache->flags & SLAB_DEBUG_FLAGS; i++)
@@ -999,17 +1007,18 @@ static void adopt_zones(struct kunit *test)
 			bool can = zone <= highest;
 
 			set_page_zone(page, zone);
-			KUNIT_EXPECT_EQ_MSG(test, can,
-					    slab_can_adopt(s, page, s->size, ADOPT_SIZE,
-							   pad, false),
-					    "flags %u, zone %u", i, zone);
+			KUNIT_EXPECT_EQ_MSG(test,
+					    slab_can_adopt(s, page, s->size,
+							   ADOPT_SIZE, pad, false),
+					    can, "flags %u, zone %u", i, zone);
 			/* Without a zone of its own, memory for DMA is like any. */
 			if (zone == ZONE_MOVABLE && highest == ZONE_NORMAL)
 				can = true;
-			KUNIT_EXPECT_EQ_MSG(test, can,
-					    slab_can_adopt(s, page, s->size, ADOPT_SIZE,
-							   pad, true),
-					    "flags %u, zone %u, in place", i, zone);
+			KUNIT_EXPECT_EQ_MSG(test,
+					    slab_can_adopt(s, page, s->size,
+							   ADOPT_SIZE, pad, true),
+					    can, "flags %u, zone %u, in place",
+					    i, zone);
 		}
 	}
 }
@@ -1024,16 +1033,16 @@ static void not_an_object(struct kunit *test)
 	void *area = vmalloc(PAGE_SIZE);
 	int on_stack;
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(NULL));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(ZERO_SIZE_PTR));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(area));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve((void *)page));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(&on_stack));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(not_an_object));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(obj + 8));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(obj + 1));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(large + 8));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(large + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(ZERO_SIZE_PTR), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(area), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve((void *)page), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(&on_stack), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(not_an_object), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj + 8), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj + 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(large + 8), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(large + PAGE_SIZE), -EINVAL);
 	expect_nothing_left(test);
 
 	/* They are refused, and nothing else happens. */
@@ -1042,9 +1051,9 @@ static void not_an_object(struct kunit *test)
 	kho_slab_unpreserve(obj);
 	kho_slab_unpreserve(large);
 
-	KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(obj));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), 0);
 	kho_slab_unpreserve(obj + 8);
-	KUNIT_EXPECT_EQ(test, -EEXIST, kho_slab_preserve(obj));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), -EEXIST);
 	kho_slab_unpreserve(obj);
 
 	vfree(area);
@@ -1066,17 +1075,21 @@ static void wrong_cache(struct kunit *test)
 	void *constructed_obj = kmem_cache_alloc(constructed, GFP_KERNEL);
 	void *stable_obj = kmem_cache_alloc(stable, GFP_KERNEL);
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_kmem_cache_preserve(constructed, obj));
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_slab_preserve(constructed_obj));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			kho_kmem_cache_preserve(stable, stable_obj));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, kho_slab_preserve(stable_obj));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			kho_kmem_cache_preserve(cache, get_kmalloc(test, 64, 0)));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(constructed, obj),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(constructed_obj), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(stable, stable_obj),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(stable_obj), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test,
+			kho_kmem_cache_preserve(cache,
+						get_kmalloc(test, 64, 0)),
+			-EINVAL);
 	expect_nothing_left(test);
 
-	KUNIT_EXPECT_EQ(test, 0,
-			kho_kmem_cache_preserve(constructed, constructed_obj));
+	KUNIT_EXPECT_EQ(test,
+			kho_kmem_cache_preserve(constructed, constructed_obj),
+			0);
 	kho_kmem_cache_unpreserve(constructed, constructed_obj);
 
 	kmem_cache_free(cache, obj);
@@ -1105,7 +1118,7 @@ static void freed_object(struct kunit *test)
 
 	migrate_disable();
 	kmem_cache_free(cache, obj);
-	KUNIT_EXPECT_EQ(test, -EINVAL, kho_kmem_cache_preserve(cache, obj));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, obj), -EINVAL);
 	migrate_enable();
 	expect_nothing_left(test);
 }
@@ -1126,7 +1139,7 @@ static void freed_nolock(struct kunit *test)
 		}
 	}
 	if (obj) {
-		KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(obj));
+		KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), 0);
 		kunit_warning_suppress(test) {
 			kfree_nolock(obj);
 			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
@@ -1148,8 +1161,8 @@ static void freed_while_preserved(struct kunit *test)
 	get_neighbours(test, cache, objs, 3);
 	neighbour = objs[0];
 	obj = objs[1];
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, obj));
-	KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(large));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, obj), 0);
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(large), 0);
 
 	kunit_warning_suppress(test) {
 		kmem_cache_free(cache, objs[2]);
@@ -1196,8 +1209,8 @@ static void expect_untouched(struct kunit *test, struct kmem_cache *cache,
 {
 	memcpy(saved, rec, size);
 	kunit_warning_suppress(test) {
-		KUNIT_EXPECT_EQ(test, -EEXIST,
-				kho_kmem_cache_preserve(cache, objs[1]));
+		KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[1]),
+				-EEXIST);
 		kho_kmem_cache_unpreserve(cache, objs[0]);
 		kho_kmem_cache_unpreserve(cache, objs[1]);
 	}
@@ -1214,7 +1227,7 @@ static void record_of_another_slab(struct kunit *test)
 	u64 *saved;
 
 	get_neighbours(test, cache, objs, 2);
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[0]));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[0]), 0);
 	rec = find_record(test, objs[0]);
 	KUNIT_ASSERT_NOT_NULL(test, rec);
 	size = struct_size(rec, bitmap, BITS_TO_U64(rec->objects));
@@ -1237,7 +1250,7 @@ static void record_of_another_slab(struct kunit *test)
 		*rec = was;
 	}
 
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(cache, objs[1]));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(cache, objs[1]), 0);
 	kho_kmem_cache_unpreserve(cache, objs[0]);
 	kho_kmem_cache_unpreserve(cache, objs[1]);
 	kmem_cache_free(cache, objs[0]);
@@ -1263,7 +1276,7 @@ static void freed_and_reused(struct kunit *test)
 	old = kmem_cache_create("kho_slab_kunit-old", 264, 0, SLAB_NO_MERGE, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, old);
 	get_neighbours(test, old, &obj, 1);
-	KUNIT_EXPECT_EQ(test, 0, kho_kmem_cache_preserve(old, obj));
+	KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(old, obj), 0);
 	rec = find_record(test, obj);
 	KUNIT_ASSERT_NOT_NULL(test, rec);
 	slab = slab_address(virt_to_slab(obj));
@@ -1286,8 +1299,8 @@ static void freed_and_reused(struct kunit *test)
 			continue;
 		obj = objs[i];
 		kunit_warning_suppress(test) {
-			KUNIT_EXPECT_EQ(test, -EEXIST,
-					kho_kmem_cache_preserve(new, obj));
+			KUNIT_EXPECT_EQ(test, kho_kmem_cache_preserve(new, obj),
+					-EEXIST);
 		}
 		refused++;
 	}
@@ -1320,16 +1333,16 @@ static void not_handed_over(struct kunit *test)
 	struct kmem_cache *cache = get_cache(test, 100, 0, NULL);
 	phys_addr_t phys = virt_to_phys(obj);
 
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore(phys));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore_in_place(phys));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_kmem_cache_restore(cache, phys));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore(virt_to_phys(large)));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore(BIT_ULL(51)));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore(0));
+	EXPECT_ERR_PTR(test, kho_slab_restore(phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_slab_restore_in_place(phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_kmem_cache_restore(cache, phys), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_slab_restore(virt_to_phys(large)), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_slab_restore(BIT_ULL(51)), -ENOENT);
+	EXPECT_ERR_PTR(test, kho_slab_restore(0), -ENOENT);
 
 	/* What is handed over by this kernel was not handed over to it. */
-	KUNIT_EXPECT_EQ(test, 0, kho_slab_preserve(obj));
-	EXPECT_ERR_PTR(test, -ENOENT, kho_slab_restore(phys));
+	KUNIT_EXPECT_EQ(test, kho_slab_preserve(obj), 0);
+	EXPECT_ERR_PTR(test, kho_slab_restore(phys), -ENOENT);
 	kho_slab_unpreserve(obj);
 }
 
@@ -1345,7 +1358,7 @@ static void expect_bad(struct kunit *test, const union bad_record *bad,
 {
 	const char *why = kho_slab_bad_record(&bad->rec, 1);
 
-	KUNIT_EXPECT_EQ_MSG(test, is_bad, !!why, "%s: %s", what, why ?: "good");
+	KUNIT_EXPECT_EQ_MSG(test, !!why, is_bad, "%s: %s", what, why ?: "good");
 }
 
 static void bad_records(struct kunit *test)

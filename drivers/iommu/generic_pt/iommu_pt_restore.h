@@ -311,8 +311,9 @@ static void NS(debug_map_restored)(struct pt_iommu *iommu_table)
  *
  * Return: 0. -EINVAL if the table exceeds what @cfg allows, or is damaged.
  * -ENOENT if some of it is not preserved, already restored, or there twice.
- * -EOPNOTSUPP if it is of an unknown version or has unknown features, or if
- * @cfg is not supported. -ENOMEM. An error of the DMA API, if it cannot make the
+ * -EOPNOTSUPP if it is of an unknown version or has unknown features, if @cfg is
+ * not supported, or if this kernel only keeps the memory of a table. -EHWPOISON if
+ * a table has a hardware error. -ENOMEM. An error of the DMA API, if it cannot make the
  * tables incoherent.
  */
 int pt_iommu_restore(struct pt_iommu_table *fmt_table,

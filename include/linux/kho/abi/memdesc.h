@@ -8,10 +8,10 @@
 /**
  * DOC: Typed preservations
  *
- * Since "kho-v5" every key of the preserved memory map says what the memory
- * is, so that the next kernel can put back the state that the allocation had
- * set. The type is a fixed field of the radix tree key, directly above the
- * order bit of an order 0 page::
+ * Since "kho-v5" every key of the preserved memory map contains the type of the
+ * memory. The next kernel needs the type to put back the state that the
+ * allocation had set. The type is a fixed field of the radix tree key, directly
+ * above the order bit of an order 0 page::
  *
  *   63          57 56      53 52                                           0
  *   +-------------+----------+----------------------------------------------+
@@ -19,20 +19,20 @@
  *   +-------------+----------+----------------------------------------------+
  *                               (bit numbers for 4 KiB pages)
  *
- * Type 0 is "untyped", and a v5 map that holds nothing but untyped keys is bit
- * for bit a "kho-v4" map. The field is masked off before the order bit is
- * searched for. Key 0 has no order bit and is never valid.
+ * Type 0 is "untyped". A v5 map that has only untyped keys is identical to a
+ * "kho-v4" map. A reader must mask off the type before it searches for the
+ * order bit. Key 0 has no order bit and is never valid.
  *
  * The values are a contract between kernels. They are independent of
- * &enum memdesc_type, whose values may change with any release: a wire type
- * says which state restore has to set up, so that one memdesc type may need
- * several.
+ * &enum memdesc_type, whose values may change with any release. A wire type
+ * says which state restore has to set up; one memdesc type may need several
+ * wire types.
  */
 
 /**
- * enum kho_memdesc - what a preserved block of memory is
- * @KHO_MEMDESC_UNTYPED: whatever the restorer says, a folio or split pages;
- *	all that "kho-v4" knows
+ * enum kho_memdesc - type of a preserved block of memory
+ * @KHO_MEMDESC_UNTYPED: no type recorded, the restore function decides; the
+ *	only type in "kho-v4"
  * @KHO_MEMDESC_FOLIO: as folio_alloc() returns it
  * @KHO_MEMDESC_BLOCK: 1 << order pages without compound state, refcount in the
  *	first page only, as alloc_pages() returns it
@@ -47,7 +47,7 @@
  * @KHO_MEMDESC_PTE: a constructed PTE table of a user address space
  * @KHO_MEMDESC_PMD: a constructed PMD table of a user address space
  * @KHO_MEMDESC_IOPTDESC: as iommu_alloc_pages_sz() returns it
- * @KHO_MEMDESC_METADATA: a page of KHO's own, otherwise like a block
+ * @KHO_MEMDESC_METADATA: a page that KHO itself uses, otherwise like a block
  * @KHO_NR_MEMDESC: number of types assigned so far
  */
 enum kho_memdesc {
@@ -74,7 +74,7 @@ enum kho_memdesc {
 
 static_assert(KHO_NR_MEMDESC <= 1 << KHO_MEMDESC_BITS);
 static_assert(KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS == KHO_RADIX_KEY_WIDTH);
-/* The map keeps the depth that it had without types, where there is one. */
+/* The types must not make the map deeper than it is in "kho-v4". */
 #ifdef CONFIG_KEXEC_HANDOVER
 static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
 				     PAGE_SHIFT == 14 ? 5 : 4));
@@ -84,8 +84,8 @@ static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
  * DOC: Typed vmalloc areas
  *
  * Since "kho-v5" a vmalloc area is described by &struct kho_vmalloc with
- * %KHO_VMALLOC_RUNS in its flags. Its size and that of the chunks have not
- * changed, other formats embed them. What has changed with that flag:
+ * %KHO_VMALLOC_RUNS in its flags. The structure and the chunks have the same
+ * size as before, because other formats embed them. The flag means:
  *
  * - The first entry of the first chunk is not an address but the size in bytes
  *   that vmalloc() was asked for.
@@ -97,9 +97,9 @@ static_assert(KHO_TREE_MAX_DEPTH == (PAGE_SHIFT == 12 ? 6 :
  * The pages are preserved as %KHO_MEMDESC_SPLIT, the chunks as
  * %KHO_MEMDESC_METADATA.
  *
- * With %KHO_VMALLOC_KMALLOC it is kmalloc() memory, which kvmalloc() returns for
- * small sizes. Then @first is its address, there are no chunks, and all other
- * fields are 0.
+ * %KHO_VMALLOC_KMALLOC stands for kmalloc() memory, which kvmalloc() returns
+ * for small sizes. @first is then the physical address of this memory. There
+ * are no chunks, and all other fields are 0.
  */
 #define KHO_VMALLOC_ALLOC	0x0001	/* allocated by vmalloc() */
 #define KHO_VMALLOC_HUGE_VMAP	0x0002	/* may have huge mappings */

@@ -8,10 +8,10 @@
  * DOC: Memory errors
  *
  * The subtree "memory-errors" lists the pages that had a hardware error when the
- * previous kernel was left. All of them are in preserved memory: a page that
- * was not preserved for another reason is preserved for this one, as
- * %KHO_MEMDESC_METADATA, so that a kernel which does not know the list keeps it
- * from its page allocator, too.
+ * previous kernel was left. All these pages are in preserved memory. If a page
+ * is not preserved anyway, it is preserved because of the error, as
+ * %KHO_MEMDESC_METADATA. So even a kernel that does not know this list keeps
+ * the page from its page allocator.
  */
 
 #define KHO_MEMORY_ERRORS_SUBTREE	"memory-errors"
@@ -20,7 +20,7 @@
 /**
  * struct kho_memory_errors - pages with hardware errors
  * @version: %KHO_MEMORY_ERRORS_VERSION
- * @nr: how many
+ * @nr: number of pages
  * @pfn: their page frame numbers, in ascending order
  */
 struct kho_memory_errors {

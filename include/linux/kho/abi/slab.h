@@ -10,18 +10,18 @@
 /**
  * DOC: Slab objects
  *
- * Objects of a slab are handed over with the whole slab, whose pages are
- * preserved as %KHO_MEMDESC_SLAB. A record for each slab says where its objects
- * lie and which of them are preserved. Nothing that the slab allocator keeps in
- * the slab itself, or in its struct page, is part of the format.
+ * An object of a slab is handed over together with the whole slab, whose pages
+ * are preserved as %KHO_MEMDESC_SLAB. Each slab has a record, which says where the
+ * objects of the slab lie and which of them are preserved. Nothing that the slab
+ * allocator keeps in the slab itself, or in its struct page, is part of the format.
  *
- * The subtree %KHO_SLAB_SUBTREE is a &struct kho_slab_root. It has the physical
- * addresses of the first page of several chains. Every page of a chain is
- * preserved as %KHO_MEMDESC_METADATA and is a &struct kho_slab_chunk with
- * entries of the same size, of which those that begin with 0 are not in use.
- * Chain i has the &struct kho_slab_record of slabs whose bitmap takes 1 << i
- * words, or fewer. Chain %KHO_SLAB_COPIES has a &struct kho_slab_copy for every
- * object which is not handed over where it was, but in another one that is.
+ * The subtree %KHO_SLAB_SUBTREE is a &struct kho_slab_root. The root has the
+ * physical addresses of the first page of several chains. Every page of a chain is
+ * preserved as %KHO_MEMDESC_METADATA. It is a &struct kho_slab_chunk with entries
+ * of the same size. An entry that begins with 0 is not in use. Chain i has the
+ * &struct kho_slab_record of slabs whose bitmap takes 1 << i words, or fewer. Chain
+ * %KHO_SLAB_COPIES has a &struct kho_slab_copy for every object that cannot be
+ * handed over where it is, and has another preserved object in its place.
  */
 #define KHO_SLAB_SUBTREE	"slab"
 #define KHO_SLAB_VERSION	1
@@ -33,7 +33,7 @@
 #define KHO_SLAB_CHAINS		10
 
 /**
- * struct kho_slab_root - what the subtree is
+ * struct kho_slab_root - contents of the subtree
  * @version: %KHO_SLAB_VERSION
  * @reserved: 0
  * @chain: physical address of the first chunk of each chain, or 0
@@ -47,9 +47,9 @@ struct kho_slab_root {
 /**
  * struct kho_slab_chunk - a page with entries
  * @next: physical address of the next page of the chain, or 0
- * @top: entries behind this one were never used
- * @used: number of entries in use; not evaluated
- * @free: for the writing kernel
+ * @top: how many entries were ever used; there is nothing behind these
+ * @used: for the writing kernel only
+ * @free: for the writing kernel only
  * @reserved: 0
  * @data: the entries
  */
@@ -63,8 +63,9 @@ struct kho_slab_chunk {
 };
 
 /**
- * enum kho_slab_class - which kmalloc() memory it is
- * @KHO_SLAB_NORMAL: any other
+ * enum kho_slab_class - kind of kmalloc() memory, by the flags of the
+ * allocation
+ * @KHO_SLAB_NORMAL: none of the flags below
  * @KHO_SLAB_RECLAIM: __GFP_RECLAIMABLE
  * @KHO_SLAB_CGROUP: __GFP_ACCOUNT
  * @KHO_SLAB_DMA: __GFP_DMA
@@ -79,19 +80,22 @@ enum kho_slab_class {
 	KHO_NR_SLAB_CLASSES,
 };
 
-/* Only one cache had objects in the slab. */
+/* It is a byte of the record. */
+static_assert(KHO_NR_SLAB_CLASSES <= 1 << 8);
+
+/* The cache had one user, and could not be merged with others. */
 #define KHO_SLAB_EXACT		0x01
 
 /**
  * struct kho_slab_record - a slab of which objects are preserved
  * @phys: physical address of the slab
- * @size: distance of one object to the next
- * @object_size: bytes of an object that belong to its user; if caches were merged,
- *	of those of the user with the largest objects
+ * @size: distance in bytes from one object to the next
+ * @object_size: bytes of an object that belong to its user; for merged caches,
+ *	the largest such size of all the caches
  * @objects: how many objects the slab has room for
- * @align: log2 of the alignment of objects that the cache was created with
+ * @align: log2 of the alignment that the cache was created with
  * @flags: %KHO_SLAB_EXACT, or 0
- * @left_pad: distance of the first object from the start of the slab
+ * @left_pad: distance in bytes from the start of the slab to the first object
  * @order: the slab is PAGE_SIZE << @order bytes
  * @class: &enum kho_slab_class
  * @bitmap: a bit for each object, set if it is preserved
@@ -110,9 +114,9 @@ struct kho_slab_record {
 };
 
 /**
- * struct kho_slab_copy - an object that was copied to another one
+ * struct kho_slab_copy - an object that was copied to another object
  * @from: physical address of the object
- * @to: physical address of the other one, which is preserved
+ * @to: physical address of the other object, which is preserved
  * @size: how many bytes were copied
  * @reserved: 0
  */

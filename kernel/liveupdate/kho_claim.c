@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Claims: the way of preserved memory from the stamp in its first page to memory
+ * in use. A restorer claims the stamp, gives the pages the state that they had,
+ * and has them counted. The fast path is in kho_claim.h.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/kexec_handover.h>
+#include <linux/kho_radix_tree.h>
+
+#include "kho_claim.h"
+
+/**
+ * kho_init_deferred - initialise struct pages that the boot has not reached yet
+ * @pfn: page frame number of the first page
+ * @order: log2 of the number of pages
+ *
+ * deferred_init_block() is __init, but is only called until deferred_pages is
+ * disabled, which is long before __init memory is freed.
+ *
+ * Context: Process context, may sleep. While deferred_pages_enabled().
+ * Return: 0 or %-ENOMEM.
+ */
+noinline int __ref kho_init_deferred(unsigned long pfn, unsigned int order)
+{
+	int err = 0;
+
+	for (unsigned long i = 0; !err && i < 1UL << order;
+	     i += MAX_ORDER_NR_PAGES)
+		err = deferred_init_block(pfn + i);
+	return err;
+}
+
+/* Does memory that is kept, because it is not understood, begin at @phys? */
+static noinline bool kho_is_kept(phys_addr_t phys)
+{
+	if (likely(!kho_kept.entries))
+		return false;
+
+	for (unsigned int type = 0; type < ARRAY_SIZE(kho_kept.orders); type++) {
+		u64 orders = kho_kept.orders[type];
+
+		for (; orders; orders &= orders - 1) {
+			const unsigned int order = __ffs64(orders);
+			struct kho_radix_leaf *leaf;
+			unsigned long key;
+
+			if (!IS_ALIGNED(phys, (u64)PAGE_SIZE << order))
+				continue;
+			key = kho_encode_key(phys, order, type);
+			leaf = kho_radix_find(kho_kept.tree.root, key);
+			if (leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Out of line: inlined it would cost kho_folio_restore() a register. */
+bool kho_pfn_online_slow(unsigned long pfn)
+{
+	return pfn_to_online_page(pfn);
+}
+
+/**
+ * kho_refuse_claim - say why memory is not restored
+ * @err: the error, if no better one is found
+ * @phys: physical address of the memory
+ * @info: what page->private said
+ * @want: the type that the caller wants
+ * @why: the reason for @err
+ *
+ * Out of line: inlined, what is only needed for a refusal would cost each
+ * restore six instructions.
+ *
+ * Context: Any.
+ * Return: the error; never 0.
+ */
+noinline int kho_refuse_claim(int err, phys_addr_t phys,
+			      union kho_page_info info, enum kho_memdesc want,
+			      const char *why)
+{
+	if (info.magic == KHO_PAGE_POISONED) {
+		err = -EHWPOISON;
+		why = "memory with a hardware error";
+	} else if (kho_is_kept(phys)) {
+		err = -EOPNOTSUPP;
+		why = "this kernel does not understand how it is preserved";
+	}
+	return kho_refuse(err, "restore", phys, info.order, want, why);
+}
+
+/**
+ * kho_claim - take the stamp of preserved memory, without restoring it yet
+ * @phys: physical address of the memory
+ * @types: bit mask of the types to accept
+ * @info: set to what is preserved there
+ *
+ * Of two restorers only one gets it. kho_init_claimed() or kho_unclaim() must
+ * follow.
+ *
+ * Context: Process context. May sleep before page_alloc_init_late().
+ * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT),
+ *	ERR_PTR(-EHWPOISON), ERR_PTR(-EOPNOTSUPP) for memory that is kept, or
+ *	early in the boot ERR_PTR(-ENOMEM).
+ */
+struct page *kho_claim(phys_addr_t phys, unsigned long types,
+		       union kho_page_info *info)
+{
+	struct page *page;
+	int err = __kho_claim(phys, types, info, &page, false);
+
+	return err ? ERR_PTR(err) : page;
+}
+
+/**
+ * kho_check_stamp - is this memory preserved, and not yet restored
+ * @phys: physical address of the memory
+ * @order: log2 of the number of pages
+ * @type: the type that it has to be preserved as
+ *
+ * Context: As kho_claim().
+ * Return: 0, %-ENOENT, %-EHWPOISON, or early in the boot %-ENOMEM.
+ */
+int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
+{
+	union kho_page_info info;
+	struct page *page;
+
+	page = pfn_to_online_page(PHYS_PFN(phys));
+	if (!page)
+		return -ENOENT;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
+		return -ENOMEM;
+	info.page_private = READ_ONCE(page->private);
+	if (info.type != type || info.order != order)
+		return -ENOENT;
+	if (info.magic == KHO_PAGE_POISONED)
+		return -EHWPOISON;
+	return info.magic == KHO_PAGE_MAGIC ? 0 : -ENOENT;
+}
+
+/**
+ * kho_page_has_error - a page has a hardware error, restored or not
+ * @pfn: page frame number of the page, which is marked as poisoned
+ *
+ * If the page is part of preserved memory that is not restored yet, then that
+ * memory cannot be restored any more. It stays where it is: nobody uses it, and
+ * the page allocator never gets it.
+ *
+ * Context: Any.
+ */
+void kho_page_has_error(unsigned long pfn)
+{
+	union kho_page_info info, poisoned;
+
+	for (unsigned int order = 0; order <= MAX_PAGE_ORDER; order++) {
+		struct page *page = pfn_to_page(ALIGN_DOWN(pfn, 1UL << order));
+
+		info.page_private = READ_ONCE(page->private);
+		if (info.magic != KHO_PAGE_MAGIC || info.order < order)
+			continue;
+
+		poisoned = info;
+		poisoned.magic = KHO_PAGE_POISONED;
+		/* A restorer that has claimed the memory meanwhile keeps it. */
+		cmpxchg(&page->private, info.page_private,
+			poisoned.page_private);
+		return;
+	}
+}
+
+/**
+ * kho_unclaim - undo kho_claim()
+ * @page: the first page
+ *
+ * Context: Any.
+ */
+void kho_unclaim(struct page *page)
+{
+	union kho_page_info info = { .page_private = page->private };
+
+	/* kho_page_has_error() did not mark what was claimed. */
+	info.magic = kho_page_poisoned(page, info.order) ? KHO_PAGE_POISONED :
+							   KHO_PAGE_MAGIC;
+	/* Pairs with the cmpxchg() in __kho_claim(), which may come next. */
+	smp_store_release(&page->private, info.page_private);
+}
+
+/**
+ * kho_prep_pages - set the state that an allocation sets in pages but the first
+ * @page: the first page
+ * @order: the order
+ * @type: the type; not %KHO_MEMDESC_UNTYPED
+ *
+ * All pages are as __init_single_page() makes them, with a reference count of
+ * one. The first page stays like that, whatever the type: to walkers of physical
+ * memory it is memory in use, with a reference that does not go away.
+ *
+ * Context: Any; the memory is preserved or claimed.
+ */
+void kho_prep_pages(struct page *page, unsigned int order,
+		    enum kho_memdesc type)
+{
+	if (!order || type == KHO_MEMDESC_SPLIT)
+		return;
+
+	for (unsigned long i = 1; i < 1UL << order; i++)
+		set_page_count(page + i, 0);
+	if (kho_types[type].shape == KHO_SHAPE_COMPOUND)
+		prep_compound_page(page, order);
+	if (memdesc_table[kho_types[type].memdesc].rmappable)
+		folio_set_large_rmappable(page_folio(page));
+}
+
+/**
+ * kho_prep_claimed - give claimed pages the state that they had
+ * @page: the first page
+ * @type: their type
+ * @order: as it was preserved
+ *
+ * Sets what the allocation had set in the pages themselves, unless that was done
+ * at boot. slab_adopt() does the rest for a slab.
+ *
+ * kho_account_claimed() must follow. If something else that the type needs
+ * cannot be had, the caller instead puts the page type and the claim, which is
+ * page->private, back; then this can be done again.
+ *
+ * Context: Any; the memory is claimed.
+ */
+void kho_prep_claimed(struct page *page, enum kho_memdesc type,
+		      unsigned int order)
+{
+	const union kho_page_info info = { .page_private = page->private };
+
+	set_page_private(page, 0);
+	__kho_prep_claimed(page, type, order, info.prepared);
+}
+
+/*
+ * Watermarks and reserves were derived at boot from the memory that there was
+ * without restored memory. Derive them anew, as memory hotplug does.
+ */
+static void kho_reserves_work_fn(struct work_struct *work)
+{
+	init_per_zone_wmark_min();
+}
+
+DECLARE_DELAYED_WORK(kho_reserves_work, kho_reserves_work_fn);
+
+/**
+ * kho_schedule_reserves - have watermarks and reserves derived anew soon
+ *
+ * Context: Any.
+ */
+noinline void kho_schedule_reserves(void)
+{
+	/* Before there are workqueues, init_per_zone_wmark_min() is yet to run. */
+	if (system_state >= SYSTEM_SCHEDULING)
+		schedule_delayed_work(&kho_reserves_work, HZ / 10);
+}
+
+/**
+ * kho_account_split - count single pages
+ * @page: the first page
+ * @nr_pages: how many
+ *
+ * The pages can lie on other nodes than in the kernel that preserved them, and
+ * on several ones.
+ *
+ * Context: Any; the memory is claimed.
+ */
+noinline void kho_account_split(struct page *page, unsigned long nr_pages)
+{
+	struct page *first = page;
+	unsigned long nr = 0;
+
+	for (unsigned long i = 0; i < nr_pages; i++) {
+		struct page *nth = kho_nth_page(page, i);
+
+		if (page_zone(nth) != page_zone(first)) {
+			kho_add_managed(first, nr);
+			first = nth;
+			nr = 0;
+		}
+		nr++;
+		post_restore_hook(nth, 0);
+	}
+	kho_add_managed(first, nr);
+}
+
+/**
+ * kho_account_claimed - let claimed memory be seen as allocated
+ * @page: the first page
+ * @type: their type
+ * @order: as it was preserved
+ *
+ * Context: Any; after kho_prep_claimed().
+ */
+void kho_account_claimed(struct page *page, enum kho_memdesc type,
+			 unsigned int order)
+{
+	__kho_account_claimed(page, type, order);
+}
+
+/**
+ * kho_init_claimed - restore what kho_claim() has claimed
+ * @page: the first page
+ * @untyped_as: its type if none was recorded
+ *
+ * Context: Any.
+ */
+void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
+{
+	__kho_init_claimed(page, untyped_as);
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Typed kexec handover of folios: the triple of folio_alloc() and folio_put(),
+ * for one folio and for arrays.
+ *
+ * A live update hands over most memory as folios, so these functions do not go
+ * through the ones for any type, but through the inline functions beneath: with
+ * the type constant most checks fold.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/export.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/mm.h>
+
+#include "kho_claim.h"
+#include "kho_map.h"
+
+static noinline int kho_preserve_large_folio(struct folio *folio)
+{
+	const unsigned int order = folio_order(folio);
+	int err = __kho_check_page(&folio->page, order, KHO_MEMDESC_FOLIO);
+
+	if (unlikely(err))
+		return err;
+
+	guard(percpu_read)(&kho_map_sem);
+	return __kho_map_add(folio_pfn(folio), order, KHO_MEMDESC_FOLIO);
+}
+
+/**
+ * kho_folio_preserve - preserve a folio
+ * @folio: from folio_alloc(), of any order; or an order 0 page
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover".
+ */
+int kho_folio_preserve(struct folio *folio)
+{
+	/* Most folios are small. With the order constant, too, this is short. */
+	if (folio_test_large(folio))
+		return kho_preserve_large_folio(folio);
+	return kho_preserve_one(&folio->page, 0, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folio_preserve);
+
+/**
+ * kho_folio_unpreserve - undo kho_folio_preserve()
+ * @folio: as it was preserved; it was not split since
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_folio_unpreserve(struct folio *folio)
+{
+	kho_unpreserve_page_desc(&folio->page, folio_order(folio),
+				 KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
+
+/**
+ * kho_folio_restore - restore a folio
+ * @phys: physical address of the folio
+ *
+ * The folio is as folio_alloc() returns it, with the contents that it had: one
+ * reference, large folios rmappable, no mapping, not charged to a memcg. Free
+ * it with folio_put().
+ *
+ * Context: Process context, may sleep, any time after the page allocator is up.
+ * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
+ *	there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if the folio
+ *	has a hardware error, or early in the boot ERR_PTR(-ENOMEM).
+ */
+struct folio *kho_folio_restore_noprof(phys_addr_t phys)
+{
+	union kho_page_info info;
+	struct page *page;
+	int err;
+
+	/* As kho_restore(), which is longer because it does not know the type. */
+	err = __kho_claim(phys, KHO_FOLIO_TYPES, &info, &page, true);
+	if (unlikely(err))
+		return ERR_PTR(err);
+	__kho_prep_claimed(page, KHO_MEMDESC_FOLIO, info.order, info.prepared);
+	__kho_account_claimed(page, KHO_MEMDESC_FOLIO, info.order);
+	return (struct folio *)page;
+}
+EXPORT_SYMBOL_GPL(kho_folio_restore_noprof);
+
+/**
+ * kho_folio_restore_hwpoison - restore a folio that has hardware errors
+ * @phys: physical address of the folio
+ *
+ * For memory that is worth something without the pages that have errors, if its
+ * owner can say so to whoever uses these pages. The page cache can: it looks for
+ * the marks that the folio comes back with, PageHWPoison() of the pages and
+ * folio_test_has_hwpoisoned() of a large folio.
+ *
+ * The folio has one reference more than the caller's, as if memory_failure() had
+ * been called for it in this kernel: it never goes back to the page allocator.
+ *
+ * Context: As kho_folio_restore().
+ * Return: the folio, or ERR_PTR(-ENOENT) if kho_folio_restore() does not say
+ *	-EHWPOISON for it, or ERR_PTR(-EHWPOISON) if this kernel has no marks for
+ *	the pages (CONFIG_MEMORY_FAILURE).
+ */
+struct folio *kho_folio_restore_hwpoison_noprof(phys_addr_t phys)
+{
+	union kho_page_info info = {};
+	struct folio *folio;
+	struct page *page;
+
+	page = pfn_to_online_page(PHYS_PFN(phys));
+	if (!page || !PAGE_ALIGNED(phys))
+		goto refuse;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
+		return ERR_PTR(-ENOMEM);
+	info.page_private = READ_ONCE(page->private);
+	if (info.magic != KHO_PAGE_POISONED || info.order > MAX_PAGE_ORDER ||
+	    !(KHO_FOLIO_TYPES & BIT(info.type)))
+		goto refuse;
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return ERR_PTR(-EHWPOISON);
+	if (cmpxchg(&page->private, info.page_private, 0) != info.page_private)
+		goto refuse;
+
+	__kho_prep_claimed(page, KHO_MEMDESC_FOLIO, info.order, info.prepared);
+	__kho_account_claimed(page, KHO_MEMDESC_FOLIO, info.order);
+	folio = page_folio(page);
+	if (info.order)
+		folio_set_has_hwpoisoned(folio);
+	folio_get(folio);
+	return folio;
+
+refuse:
+	return ERR_PTR(kho_refuse(-ENOENT, "restore", phys, info.order,
+				  KHO_MEMDESC_FOLIO,
+				  "no folio with a hardware error is there"));
+}
+EXPORT_SYMBOL_GPL(kho_folio_restore_hwpoison_noprof);
+
+/* The first member of a folio is its first page. */
+static_assert(offsetof(struct folio, page) == 0);
+
+/**
+ * kho_folios_preserve - preserve several folios, or none
+ * @folios: the folios, of any orders
+ * @nr: how many
+ *
+ * Faster than one by one, most so if they are sorted by address.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or an error as listed in "Typed kexec handover"; then nothing was
+ *	changed.
+ */
+int kho_folios_preserve(struct folio **folios, unsigned long nr)
+{
+	return kho_preserve_page_descs((struct page **)folios, nr,
+				       KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folios_preserve);
+
+/**
+ * kho_folios_unpreserve - undo kho_folios_preserve()
+ * @folios: as they were preserved; none was split since
+ * @nr: how many
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void kho_folios_unpreserve(struct folio **folios, unsigned long nr)
+{
+	kho_unpreserve_page_descs((struct page **)folios, nr,
+				  KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
+}
+EXPORT_SYMBOL_GPL(kho_folios_unpreserve);
+
+/**
+ * kho_folios_restore - restore several folios, or none
+ * @phys: physical address of each
+ * @nr: how many
+ * @folios: set to the folios
+ *
+ * Each is as kho_folio_restore() returns it.
+ *
+ * Context: Process context, may sleep, any time after the page allocator is up.
+ * Return: 0, or as kho_folio_restore(). After an error nothing is restored, and
+ *	@folios is garbage.
+ */
+int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
+			      struct folio **folios)
+{
+	return kho_restore_batch(phys, nr, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO,
+				 (struct page **)folios);
+}
+EXPORT_SYMBOL_GPL(kho_folios_restore_noprof);

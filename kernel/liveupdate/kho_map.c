@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The map of preserved pages: its windows, and adding and deleting memory.
+ *
+ * The nodes of the map itself are a radix tree in kexec_handover.c. The fast
+ * path is in kho_map.h.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/kexec_handover.h>
+#include <linux/kho_radix_tree.h>
+#include <linux/memblock.h>
+#include <linux/memory.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "kho_check.h"
+#include "kho_map.h"
+
+struct kho_window **kho_windows;
+unsigned long kho_nr_windows;
+
+DEFINE_PERCPU_RWSEM(kho_map_sem);
+/* Protects the making of nodes and windows. Taken inside of kho_map_sem. */
+static DEFINE_MUTEX(kho_nodes_lock);
+
+/*
+ * kho_nodes_lock, with GFP_NOFS in effect: an allocation must not wait for a
+ * shrinker that unpreserves memory, because the shrinker takes kho_map_sem.
+ */
+DEFINE_LOCK_GUARD_0(kho_nodes, ({
+			mutex_lock(&kho_nodes_lock);
+			_T->nofs = memalloc_nofs_save();
+		    }), ({
+			memalloc_nofs_restore(_T->nofs);
+			mutex_unlock(&kho_nodes_lock);
+		    }), unsigned int nofs)
+
+static void kho_free_window(unsigned long i)
+{
+	struct kho_window *window = kho_windows[i];
+
+	WRITE_ONCE(kho_windows[i], NULL);
+	/*
+	 * An RCU reader may still see the window, but not use it: leaf_prefix is
+	 * 0, so the reader takes the slow path.
+	 */
+	free_page((unsigned long)window->busy);
+	kfree_rcu(window, rcu);
+}
+
+/* Free windows and nodes of the map that have become empty. */
+static void kho_trim_work_fn(struct work_struct *work)
+{
+	guard(percpu_write)(&kho_map_sem);
+
+	for (unsigned long i = 0; i < kho_nr_windows; i++) {
+		struct kho_window *window = kho_windows[i];
+		unsigned long nr;
+
+		if (!window)
+			continue;
+		scoped_guard(spinlock, &window->lock) {
+			window->leaf_prefix = 0;
+			nr = window->nr_preserved;
+		}
+		/* Without a cached leaf nr_preserved does not change any more. */
+		if (!nr)
+			kho_free_window(i);
+		cond_resched();
+	}
+	kho_radix_trim(&kho_out.radix_tree);
+}
+
+static DECLARE_DELAYED_WORK(kho_trim_work, kho_trim_work_fn);
+
+/**
+ * kho_trim_soon - free empty windows and nodes in a second
+ *
+ * Not at once, because memory is mostly unpreserved to be preserved again, or
+ * together with more memory.
+ *
+ * Context: Any.
+ */
+void kho_trim_soon(void)
+{
+	schedule_delayed_work(&kho_trim_work, HZ);
+}
+
+/*
+ * Page frames of the memory that is coming online, or an empty range. The page
+ * allocator hands the memory out before the notifier hears that it is online.
+ * Protected by kho_nodes_lock.
+ */
+static unsigned long kho_onlining_start, kho_onlining_end;
+
+/* Mark the places in [@pfn, @end) busy from which nothing can be handed over. */
+static void kho_mark_places(struct kho_window *window, unsigned long pfn,
+			    unsigned long end)
+{
+	for (; pfn < end; pfn += pageblock_nr_pages) {
+		const unsigned long off = pfn % KHO_LEAF_BITS;
+		const bool onlining = pfn >= kho_onlining_start &&
+				      pfn < kho_onlining_end;
+
+		if (!onlining && kho_place_unsupported(pfn, pageblock_order))
+			bitmap_set(window->busy, off, pageblock_nr_pages);
+		else
+			bitmap_clear(window->busy, off, pageblock_nr_pages);
+	}
+}
+
+static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
+{
+	return min(end, ALIGN(pfn + 1, KHO_LEAF_BITS));
+}
+
+/*
+ * Memory that comes online can have been offline when its window was made, and
+ * was perhaps removed in between, and is another memory then. Nothing in it is
+ * preserved while it comes online. Once it is online its bits belong to those who
+ * preserve it: then it is too late to clear any.
+ */
+static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
+			     void *data)
+{
+	const struct memory_notify *arg = data;
+	const unsigned long end = arg->start_pfn + arg->nr_pages;
+	unsigned long pfn = arg->start_pfn;
+
+	switch (action) {
+	case MEM_GOING_ONLINE:
+	case MEM_CANCEL_ONLINE:
+	case MEM_ONLINE:
+		break;
+	default:
+		return NOTIFY_DONE;
+	}
+
+	guard(percpu_read)(&kho_map_sem);
+	guard(mutex)(&kho_nodes_lock);
+	kho_onlining_start = action == MEM_GOING_ONLINE ? pfn : 0;
+	kho_onlining_end = action == MEM_GOING_ONLINE ? end : 0;
+	if (action == MEM_ONLINE)
+		return NOTIFY_OK;
+
+	for (unsigned long stop; pfn < end; pfn = stop) {
+		const unsigned long i = pfn / KHO_LEAF_BITS;
+
+		stop = kho_window_end(pfn, end);
+		if (i >= kho_nr_windows || !kho_windows[i])
+			continue;
+		guard(spinlock)(&kho_windows[i]->lock);
+		kho_mark_places(kho_windows[i], pfn, stop);
+	}
+	return NOTIFY_OK;
+}
+
+/**
+ * kho_map_init - make room for windows
+ *
+ * The array covers the memory that there is now. What is added later cannot be
+ * handed over.
+ *
+ * Context: Boot, before anything is preserved.
+ * Return: 0 or %-ENOMEM.
+ */
+int kho_map_init(void)
+{
+	kho_nr_windows = DIV_ROUND_UP(max_pfn, KHO_LEAF_BITS);
+	kho_windows = kvcalloc(kho_nr_windows, sizeof(*kho_windows), GFP_KERNEL);
+	if (!kho_windows)
+		return -ENOMEM;
+	hotplug_memory_notifier(kho_memory_notify, DEFAULT_CALLBACK_PRI);
+	return 0;
+}
+
+/**
+ * kho_map_destroy - undo kho_map_init()
+ *
+ * Context: Boot, when nothing is preserved and nobody can preserve anything.
+ */
+void kho_map_destroy(void)
+{
+	cancel_delayed_work_sync(&kho_trim_work);
+	for (unsigned long i = 0; i < kho_nr_windows; i++) {
+		if (kho_windows[i])
+			kho_free_window(i);
+	}
+	kvfree(kho_windows);
+	kho_windows = NULL;
+	kho_nr_windows = 0;
+}
+
+/**
+ * kho_new_window - make the window of a page, unless there is one
+ * @pfn: page frame number of the page
+ *
+ * Context: Process context, may sleep. With kho_map_sem held for reading.
+ * Return: the window, ERR_PTR(-ENOMEM), or ERR_PTR(-EOPNOTSUPP) if the page was
+ *	added after boot.
+ */
+noinline struct kho_window *kho_new_window(unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+	struct kho_window *window;
+
+	if (i >= kho_nr_windows)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	guard(kho_nodes)();
+	if (kho_windows[i])
+		return kho_windows[i];
+
+	window = kzalloc_obj(*window);
+	if (!window)
+		return ERR_PTR(-ENOMEM);
+	window->busy = (unsigned long *)get_zeroed_page(GFP_KERNEL);
+	if (!window->busy) {
+		kfree(window);
+		return ERR_PTR(-ENOMEM);
+	}
+	spin_lock_init(&window->lock);
+
+	/*
+	 * Check the places once for each pageblock, which saves checking them
+	 * for each page: scratch and CMA areas do not change, and
+	 * kho_memory_notify() is told about memory that comes online.
+	 */
+	pfn = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
+	kho_mark_places(window, pfn, pfn + KHO_LEAF_BITS);
+
+	/* Pairs with READ_ONCE() in kho_find_window(), which takes no lock. */
+	smp_store_release(&kho_windows[i], window);
+	return window;
+}
+
+/**
+ * kho_new_leaf - find the leaf for a key, or make it
+ * @key: the key
+ *
+ * Context: Process context, may sleep. With kho_map_sem held for reading.
+ * Return: the leaf or ERR_PTR(-ENOMEM).
+ */
+noinline struct kho_radix_leaf *kho_new_leaf(unsigned long key)
+{
+	guard(kho_nodes)();
+	return kho_radix_leaf(&kho_out.radix_tree, key, true);
+}
+
+/* Mark [@pfn, @end) busy. After -EEXIST, if some of it was, nothing has changed. */
+static int kho_busy_mark(struct kho_window *window, unsigned long pfn,
+			 unsigned long end)
+{
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long stop = start + end - pfn;
+
+	guard(spinlock)(&window->lock);
+	if (find_next_bit(window->busy, stop, start) < stop)
+		return -EEXIST;
+	bitmap_set(window->busy, start, stop - start);
+	window->nr_preserved += stop - start;
+	return 0;
+}
+
+/* Undo kho_busy_mark(). */
+static void kho_busy_unmark(struct kho_window *window, unsigned long pfn,
+			    unsigned long end)
+{
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+
+	guard(spinlock)(&window->lock);
+	bitmap_clear(window->busy, start, end - pfn);
+	window->nr_preserved -= end - pfn;
+	if (unlikely(!window->nr_preserved))
+		kho_trim_soon();
+}
+
+static void kho_busy_unmark_range(unsigned long pfn, unsigned long end)
+{
+	for (unsigned long stop; pfn < end; pfn = stop) {
+		stop = kho_window_end(pfn, end);
+		kho_busy_unmark(kho_windows[pfn / KHO_LEAF_BITS], pfn, stop);
+	}
+}
+
+static int kho_busy_mark_range(unsigned long start, unsigned long end)
+{
+	struct kho_window *window;
+	int err;
+
+	for (unsigned long pfn = start, stop; pfn < end; pfn = stop) {
+		stop = kho_window_end(pfn, end);
+		window = kho_get_window(pfn);
+		err = PTR_ERR_OR_ZERO(window);
+		if (!err)
+			err = kho_busy_mark(window, pfn, stop);
+		if (err) {
+			kho_busy_unmark_range(start, pfn);
+			return err;
+		}
+	}
+	return 0;
+}
+
+/**
+ * kho_refuse_busy - say why memory could not be added to the map
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type
+ *
+ * Context: As kho_map_add().
+ * Return: %-EOPNOTSUPP if the reason is the place, otherwise %-EEXIST.
+ */
+noinline int kho_refuse_busy(unsigned long pfn, unsigned int order,
+			     enum kho_memdesc type)
+{
+	const char *why = kho_place_unsupported(pfn, order);
+
+	return kho_refuse(why ? -EOPNOTSUPP : -EEXIST, "preserve",
+			  PFN_PHYS(pfn), order, type,
+			  why ?: "some of it is already preserved");
+}
+
+/**
+ * kho_map_add_large - add a preservation that spans windows
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type
+ *
+ * Context: As kho_map_add().
+ * Return: As kho_map_add(), but nothing is logged.
+ */
+noinline int kho_map_add_large(unsigned long pfn, unsigned int order,
+			       enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	struct kho_radix_leaf *leaf = kho_new_leaf(key);
+	int err;
+
+	if (IS_ERR(leaf))
+		return PTR_ERR(leaf);
+
+	err = kho_busy_mark_range(pfn, pfn + (1UL << order));
+	if (!err)
+		set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	return err;
+}
+
+/**
+ * kho_map_del_large - delete a preservation that spans windows
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type
+ *
+ * Context: As kho_map_del().
+ * Return: whether the map had it.
+ */
+noinline bool kho_map_del_large(unsigned long pfn, unsigned int order,
+				enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	struct kho_radix_leaf *leaf;
+
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	if (!leaf || !test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap))
+		return false;
+	kho_busy_unmark_range(pfn, pfn + (1UL << order));
+	return true;
+}
+
+/**
+ * kho_v4_mismatch - was memory preserved as another type
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type
+ *
+ * The keys of "kho-v4" have no type: only the memory itself can tell.
+ *
+ * Context: Any, if kho_write_v4.
+ * Return: whether the memory is recognisably not a @type.
+ */
+noinline bool kho_v4_mismatch(unsigned long pfn, unsigned int order,
+			      enum kho_memdesc type)
+{
+	return order && (type >= KHO_NR_MEMDESC ||
+			 kho_page_mismatch(pfn_to_page(pfn), order, type));
+}
+
+/**
+ * kho_map_add - add memory to the map
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type; kho_check_page() was asked whether the memory can have it
+ *
+ * Context: Process context, may sleep. Between kho_map_lock() and
+ *	kho_map_unlock(), which do not exclude other users.
+ * Return: 0, %-EEXIST, %-EOPNOTSUPP if the memory is in a place from which
+ *	nothing can be handed over, or %-ENOMEM.
+ */
+int kho_map_add(unsigned long pfn, unsigned int order, enum kho_memdesc type)
+{
+	return __kho_map_add(pfn, order, type);
+}
+
+/**
+ * kho_map_del - undo kho_map_add()
+ * @pfn: as it was added
+ * @order: as it was added
+ * @type: as it was added
+ *
+ * Memory that is not in the map like this stays as it is, and the log says so.
+ *
+ * Context: As kho_map_add(), but does not allocate.
+ */
+void kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
+{
+	__kho_map_del(pfn, order, type);
+}
+
+/**
+ * kho_map_del_batch - delete several pieces of memory from the map
+ * @pages: the first page of each
+ * @nr: how many
+ * @order: their order, or %KHO_ORDER_OF_PAGE
+ * @type: their type
+ *
+ * Context: As kho_map_del().
+ */
+void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
+		       enum kho_memdesc type)
+{
+	for (unsigned long i = 0; i < nr; i++)
+		__kho_map_del(page_to_pfn(pages[i]),
+			      kho_batch_order(pages[i], order), type);
+}
+
+/**
+ * kho_is_preserved - is a page part of something that this kernel has preserved
+ * @pfn: page frame number of the page
+ *
+ * Context: Between kho_map_lock() and kho_map_unlock().
+ * Return: whether it is.
+ */
+bool kho_is_preserved(unsigned long pfn)
+{
+	struct kho_window *window = kho_find_window(pfn);
+
+	return window && test_bit(pfn % KHO_LEAF_BITS, window->busy) &&
+	       !kho_place_unsupported(pfn, 0);
+}
+
+/**
+ * kho_map_lock - begin to change the map
+ *
+ * Keeps windows and nodes from being freed. Other users are not excluded.
+ *
+ * Context: Process context, may sleep. Must not be nested.
+ */
+void kho_map_lock(void)
+{
+	percpu_down_read(&kho_map_sem);
+}
+
+/**
+ * kho_map_unlock - undo kho_map_lock()
+ *
+ * Context: Process context.
+ */
+void kho_map_unlock(void)
+{
+	percpu_up_read(&kho_map_sem);
+}
+
+/**
+ * kho_map_lock_and_add - kho_map_add() for one preservation
+ * @pfn: page frame number of the first page
+ * @order: its order
+ * @type: its type
+ *
+ * Context: Process context, may sleep. Not after kho_map_lock().
+ * Return: As kho_map_add().
+ */
+noinline int kho_map_lock_and_add(unsigned long pfn, unsigned int order,
+				  enum kho_memdesc type)
+{
+	guard(percpu_read)(&kho_map_sem);
+	return __kho_map_add(pfn, order, type);
+}

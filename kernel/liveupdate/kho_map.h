@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The map of preserved pages, inside: windows, and the fast path of adding and
+ * deleting memory. Files that only use the map find what they need in
+ * kexec_handover_internal.h, which also has the glossary.
+ *
+ * The functions here are inline because of order 0, of which a live update
+ * preserves millions: with the type and the order constant, preserving a folio
+ * takes 83 instructions, the two of the lock included.
+ */
+#ifndef _KHO_MAP_H
+#define _KHO_MAP_H
+
+#include <linux/bitmap.h>
+#include <linux/bitops.h>
+#include <linux/cleanup.h>
+#include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho_memdesc.h>
+#include <linux/percpu-rwsem.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+
+#include "kho_check.h"
+
+/*
+ * One aligned range of KHO_LEAF_BITS pages. The map cannot say whether a page is
+ * part of some preservation: the type and the order are in the key, so one would
+ * have to ask for every combination. Therefore a window has one bit for each
+ * page, which is set if the page is preserved, or must not be preserved because
+ * of its place. Windows are not handed over.
+ */
+struct kho_window {
+	spinlock_t lock;		/* protects all members, and order 0 leaves */
+	unsigned long nr_preserved;	/* pages */
+	unsigned long *busy;		/* KHO_LEAF_BITS bits */
+	/* The leaf that was used last, and the upper bits of its keys. */
+	struct kho_radix_leaf *leaf;
+	unsigned long leaf_prefix;	/* 0: there is no such leaf */
+	struct rcu_head rcu;
+};
+
+/*
+ * Indexed by page frame number / KHO_LEAF_BITS. A window is made when something
+ * in it is preserved first. A flat array and not an xarray, because the look-up
+ * is part of every call.
+ */
+extern struct kho_window **kho_windows;
+extern unsigned long kho_nr_windows;
+
+/*
+ * Held for reading to set or clear bits in the map or in a window, so that
+ * several CPUs can do so at once; held for writing to free empty windows and
+ * nodes. The one exception is the order 0 leaf cached in window->leaf:
+ * window->lock alone is enough to change that leaf, and kho_trim_work_fn()
+ * empties the cache before it frees anything.
+ */
+extern struct percpu_rw_semaphore kho_map_sem;
+
+struct kho_window *kho_new_window(unsigned long pfn);
+struct kho_radix_leaf *kho_new_leaf(unsigned long key);
+void kho_trim_soon(void);
+int __cold kho_refuse_busy(unsigned long pfn, unsigned int order,
+			   enum kho_memdesc type);
+int kho_map_add_large(unsigned long pfn, unsigned int order,
+		      enum kho_memdesc type);
+int kho_map_lock_and_add(unsigned long pfn, unsigned int order,
+			 enum kho_memdesc type);
+bool kho_map_del_large(unsigned long pfn, unsigned int order,
+		       enum kho_memdesc type);
+bool kho_v4_mismatch(unsigned long pfn, unsigned int order,
+		     enum kho_memdesc type);
+void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
+		       enum kho_memdesc type);
+
+/* The key of memory in the format that this kernel writes. */
+static __always_inline unsigned long kho_key(unsigned long pfn, unsigned int order,
+					     enum kho_memdesc type)
+{
+	return kho_encode_key(PFN_PHYS(pfn), order,
+			      kho_write_v4 ? KHO_MEMDESC_UNTYPED : type);
+}
+
+/* The order of a member of an array. */
+static inline unsigned int kho_batch_order(struct page *page, int order)
+{
+	return order == KHO_ORDER_OF_PAGE ? compound_order(page) : order;
+}
+
+/* The window of @pfn, or NULL. */
+static __always_inline struct kho_window *kho_find_window(unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+
+	if (unlikely(i >= kho_nr_windows))
+		return NULL;
+	/* Pairs with smp_store_release() in kho_new_window(). */
+	return READ_ONCE(kho_windows[i]);
+}
+
+/* The window of @pfn, or an error pointer. */
+static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
+{
+	struct kho_window *window = kho_find_window(pfn);
+
+	return likely(window) ? window : kho_new_window(pfn);
+}
+
+/*
+ * Find and lock the window for order 0 memory, if the cached leaf is the one
+ * that is needed, which it mostly is. Returns NULL if not. RCU keeps the window
+ * from being freed.
+ */
+static __always_inline struct kho_window *
+kho_lock_cached_leaf(unsigned long pfn, enum kho_memdesc type)
+{
+	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
+	struct kho_window *window = kho_find_window(pfn);
+
+	if (unlikely(!window))
+		return NULL;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == prefix))
+		return window;
+	spin_unlock(&window->lock);
+	return NULL;
+}
+
+/*
+ * kho_map_add() for order 0, without kho_map_sem. Returns false if the slow path
+ * has to add the memory, or to refuse it.
+ */
+static __always_inline bool kho_map_add_quick(unsigned long pfn,
+					      enum kho_memdesc type)
+{
+	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	struct kho_window *window;
+	bool added;
+
+	guard(rcu)();
+	window = kho_lock_cached_leaf(pfn, type);
+	if (unlikely(!window))
+		return false;
+
+	added = !__test_and_set_bit(bit, window->busy);
+	if (likely(added)) {
+		__set_bit(bit, window->leaf->bitmap);
+		window->nr_preserved++;
+	}
+	spin_unlock(&window->lock);
+	return added;
+}
+
+/* kho_map_del() for order 0, in the same way. */
+static __always_inline bool kho_map_del_quick(unsigned long pfn,
+					      enum kho_memdesc type)
+{
+	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	struct kho_window *window;
+	bool deleted;
+
+	guard(rcu)();
+	window = kho_lock_cached_leaf(pfn, type);
+	if (unlikely(!window))
+		return false;
+
+	deleted = __test_and_clear_bit(bit, window->leaf->bitmap);
+	if (likely(deleted)) {
+		__clear_bit(bit, window->busy);
+		if (unlikely(!--window->nr_preserved))
+			kho_trim_soon();
+	}
+	spin_unlock(&window->lock);
+	return deleted;
+}
+
+/*
+ * Lock the window and set its cached leaf to the one for @key. With @create the
+ * leaf is made if there is none. After an error the window is not locked.
+ */
+static __always_inline int kho_lock_window(struct kho_window *window,
+					   unsigned long key, bool create)
+{
+	struct kho_radix_leaf *leaf;
+
+	spin_lock(&window->lock);
+	if (likely(window->leaf_prefix == key / KHO_LEAF_BITS))
+		return 0;
+
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	if (!leaf) {
+		spin_unlock(&window->lock);
+		leaf = create ? kho_new_leaf(key) : ERR_PTR(-ENOENT);
+		if (IS_ERR(leaf))
+			return PTR_ERR(leaf);
+		spin_lock(&window->lock);
+	}
+	window->leaf = leaf;
+	window->leaf_prefix = key / KHO_LEAF_BITS;
+	return 0;
+}
+
+/*
+ * Add a preservation that lies in one window. All bits of an order 0 leaf are of
+ * the same window, whose lock therefore protects the leaf as well. Leaves of
+ * larger orders are shared by windows, so their bits are set atomically.
+ */
+static __always_inline int kho_map_add_small(unsigned long pfn,
+					     unsigned int order,
+					     enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long stop = start + (1UL << order);
+	struct kho_window *window;
+	int err;
+
+	window = kho_get_window(pfn);
+	if (IS_ERR(window))
+		return PTR_ERR(window);
+	err = kho_lock_window(window, key, true);
+	if (err)
+		return err;
+
+	err = -EEXIST;
+	if (!order) {
+		if (unlikely(__test_and_set_bit(start, window->busy)))
+			goto unlock;
+		__set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
+	} else {
+		if (find_next_bit(window->busy, stop, start) < stop)
+			goto unlock;
+		bitmap_set(window->busy, start, stop - start);
+		set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
+	}
+	window->nr_preserved += stop - start;
+	err = 0;
+unlock:
+	spin_unlock(&window->lock);
+	return err;
+}
+
+/* kho_map_add(), which see, for callers that know the type. */
+static __always_inline int __kho_map_add(unsigned long pfn, unsigned int order,
+					 enum kho_memdesc type)
+{
+	int err;
+
+	/* With the order constant kho_map_add_small() is half as long. */
+	if (!order)
+		err = kho_map_add_small(pfn, 0, type);
+	else if (order <= KHO_BITMAP_SIZE_LOG2)
+		err = kho_map_add_small(pfn, order, type);
+	else
+		err = kho_map_add_large(pfn, order, type);
+	if (likely(!err))
+		return 0;
+	/* Windows or nodes may have been made for this, and are empty now. */
+	kho_trim_soon();
+	return err == -ENOMEM ? err : kho_refuse_busy(pfn, order, type);
+}
+
+static __always_inline bool kho_map_del_small(unsigned long pfn,
+					      unsigned int order,
+					      enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	const unsigned long bit = key % KHO_LEAF_BITS;
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	struct kho_window *window = kho_find_window(pfn);
+	bool found;
+
+	if (unlikely(!window || kho_lock_window(window, key, false)))
+		return false;
+
+	if (!order) {
+		found = __test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(found))
+			__clear_bit(start, window->busy);
+	} else {
+		found = test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(found))
+			bitmap_clear(window->busy, start, 1UL << order);
+	}
+	if (likely(found))
+		window->nr_preserved -= 1UL << order;
+	if (unlikely(!window->nr_preserved))
+		kho_trim_soon();
+	spin_unlock(&window->lock);
+	return found;
+}
+
+/* kho_map_del(), which see, in the same way. */
+static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
+					  enum kho_memdesc type)
+{
+	bool found;
+
+	if (unlikely(kho_write_v4) && kho_v4_mismatch(pfn, order, type))
+		found = false;
+	else if (!order)
+		found = kho_map_del_small(pfn, 0, type);
+	else if (unlikely(!IS_ALIGNED(pfn, 1UL << order)))
+		found = false;	/* the key is that of the whole block */
+	else if (order <= KHO_BITMAP_SIZE_LOG2)
+		found = kho_map_del_small(pfn, order, type);
+	else
+		found = kho_map_del_large(pfn, order, type);
+	if (unlikely(!found))
+		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
+			   "it is not preserved as that");
+}
+
+/*
+ * Check one piece of memory, and add it to the map. Short if the type and the
+ * order are constant.
+ */
+static __always_inline int kho_preserve_one(struct page *page, unsigned int order,
+					    enum kho_memdesc type)
+{
+	const unsigned long pfn = page_to_pfn(page);
+	int err;
+
+	might_sleep();
+	err = __kho_check_page(page, order, type);
+	if (unlikely(err))
+		return err;
+	if (!order && likely(kho_map_add_quick(pfn, type)))
+		return 0;
+	return kho_map_lock_and_add(pfn, order, type);
+}
+
+#endif /* _KHO_MAP_H */

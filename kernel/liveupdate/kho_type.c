@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Types of preserved memory: their names, the line in the log that says why
+ * memory was refused, and the check of pages against their type. Nothing here
+ * has a state.
+ */
+
+#define pr_fmt(fmt) "KHO: " fmt
+
+#include <linux/kexec_handover.h>
+#include <linux/mm.h>
+#include <linux/printk.h>
+
+#include "kho_check.h"
+
+/**
+ * kho_memdesc_name - the name of a type
+ * @type: the type; it can be one that this kernel does not know
+ *
+ * Context: Any.
+ * Return: the name.
+ */
+const char *kho_memdesc_name(unsigned int type)
+{
+	return type < KHO_NR_MEMDESC ? kho_types[type].name : "unknown";
+}
+
+/**
+ * kho_refuse - say why memory was refused
+ * @err: the error that the caller returns
+ * @verb: what was tried
+ * @phys: physical address of the memory
+ * @order: its order
+ * @type: its type
+ * @why: the reason
+ *
+ * Context: Any.
+ * Return: @err.
+ */
+noinline int kho_refuse(int err, const char *verb, phys_addr_t phys,
+			unsigned int order, unsigned int type, const char *why)
+{
+	pr_warn_ratelimited("cannot %s %pa, order %u, as %s: %s (%pe)\n", verb,
+			    &phys, order, kho_memdesc_name(type), why,
+			    ERR_PTR(err));
+	return err;
+}
+
+/**
+ * kho_any_poisoned - has some of the memory a hardware error
+ * @page: the first page
+ * @order: log2 of the number of pages
+ *
+ * Context: Any.
+ * Return: whether memory_failure() has marked one of the pages.
+ */
+bool kho_any_poisoned(struct page *page, unsigned int order)
+{
+	for (unsigned long i = 0; i < 1UL << order; i++) {
+		if (PageHWPoison(kho_nth_page(page, i)))
+			return true;
+	}
+	return false;
+}
+
+/**
+ * kho_check_page - can this memory be preserved as this type
+ * @page: the first page
+ * @order: its order
+ * @type: the type that the caller says it has
+ *
+ * This does not check where the memory lies, nor whether the memory is preserved
+ * already: see kho_map_add().
+ *
+ * Context: Any.
+ * Return: 0, %-EINVAL or %-EOPNOTSUPP. The reason for a refusal is logged,
+ *	unless KHO is off.
+ */
+int kho_check_page(struct page *page, unsigned int order, enum kho_memdesc type)
+{
+	return __kho_check_page(page, order, type);
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Test of the typed kexec handover: the command "restore".
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/io.h>
+#include <linux/kasan.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+#include "kmt.h"
+
+static bool kmt_restored;
+static unsigned long kmt_poisoned;
+
+/* Memory that nobody has preserved, and addresses without memory. */
+static void kmt_bad_addresses(void)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 1);
+	struct kmt_object obj = { .size = PAGE_SIZE };
+	struct kmt_type *type;
+
+	if (!page)
+		return;
+
+	for_each_kmt_type(type) {
+		if (type->ops->untold)
+			continue;
+		obj.type = type;
+		/* Their memory is not found by one address. */
+		if (kmt_is_area(&obj))
+			continue;
+		if (kmt_in_slab(&obj))
+			continue;
+		kmt_expect_error(&obj, "memory never preserved", -ENOENT, -ENOENT,
+				 kmt_restore(&obj, page_to_phys(page)));
+		kmt_expect_error(&obj, "address beyond memory", -ENOENT, -EINVAL,
+				 kmt_restore(&obj, KMT_BAD_PHYS));
+		kmt_expect(&obj, "page never preserved", "refcount", 1,
+			   page_ref_count(page));
+	}
+	__free_pages(page, 1);
+}
+
+static struct kmt_object *kmt_entry_object(const struct kmt_entry *entry)
+{
+	struct kmt_object *obj;
+
+	obj = kmt_new_object(&kmt_types[entry->type], entry->index);
+	if (!obj)
+		return NULL;
+
+	obj->order = entry->order;
+	obj->size = entry->size;
+	obj->seed = entry->seed;
+	memcpy(&obj->ser, entry->ser, sizeof(obj->ser));
+	obj->type->stats.objects++;
+	obj->type->stats.bytes += obj->size;
+	return obj;
+}
+
+/* An object with a hardware error must not be restored. */
+static void kmt_restore_poisoned(const struct kmt_object *obj,
+				 const struct kmt_entry *entry, void *restored)
+{
+	bool told = true;
+
+	/* These do not tell this error from others. */
+	told &= !kmt_in_slab(obj);
+	told &= !obj->type->ops->untold;
+	if (!restored)
+		restored = kmt_restore(obj, entry->phys);
+	if (told)
+		kmt_expect(obj, "restore of poisoned memory", "error",
+			   -EHWPOISON, PTR_ERR(restored));
+	kmt_expect(obj, "restore of poisoned memory", "fails", true,
+		   IS_ERR(restored));
+	kmt_poisoned++;
+}
+
+/*
+ * Restore the memory, and see that the counters move as if it were allocated. If
+ * calls that fail are not to be tried, @bad_calls is false.
+ */
+static void *kmt_restore_counted(const struct kmt_object *obj,
+				 const struct kmt_entry *entry, bool bad_calls)
+{
+	long nr_vmalloc = global_node_page_state_snapshot(NR_VMALLOC);
+	long nr_slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B);
+	long tables = global_node_page_state_snapshot(NR_PAGETABLE);
+	void *addr;
+
+	if (bad_calls)
+		addr = kmt_restore_nomem(obj, entry->phys);
+	else
+		addr = kmt_restore(obj, entry->phys);
+
+	nr_vmalloc = global_node_page_state_snapshot(NR_VMALLOC) - nr_vmalloc;
+	nr_slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B) - nr_slab;
+	kmt_note_pagetables(obj, tables, 1);
+	if (IS_ERR(addr))
+		return addr;
+	kmt_count_area(obj, entry, nr_vmalloc);
+	/* Calls that failed may have left slabs that were not there before. */
+	if (!bad_calls)
+		kmt_count_large(obj, nr_slab);
+	return addr;
+}
+
+/* Check an object that has just been restored. Returns 0 or an error. */
+static int kmt_check_restored(const struct kmt_object *obj,
+			      const struct kmt_entry *entry)
+{
+	int err = 0;
+
+	kmt_expect_iommu(obj, 1);
+	kmt_check_iommu(obj);
+	if (kmt_is_area(obj))
+		kmt_check_area(obj, entry);
+	else if (kmt_in_slab(obj))
+		kmt_check_object(obj, entry);
+	else
+		kmt_expect(obj, "restore", "address",
+			   (long)phys_to_virt(entry->phys),
+			   (long)kasan_reset_tag(obj->addr));
+
+	/* The entry points without a type answer this with a warning. */
+	if (!obj->type->ops->untold)
+		kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
+				 kmt_restore(obj, entry->phys));
+
+	if (kmt_in_slab(obj))
+		kmt_add_noise(obj);
+	else
+		err = kmt_check_pages(obj);
+	kmt_compare(obj, "restored memory");
+	return err;
+}
+
+/* @restored: its memory, if that has been restored already, an error, or NULL */
+static int kmt_restore_entry(const struct kmt_entry *entry, void *restored)
+{
+	bool bad_calls = !restored && (entry->index < 16 || !(entry->index % 8));
+	struct kmt_object *obj = kmt_entry_object(entry);
+	const struct kmt_ops *ops;
+	int err;
+
+	if (!obj)
+		return -ENOMEM;
+
+	ops = obj->type->ops;
+	if (entry->flags & KMT_POISONED) {
+		kmt_restore_poisoned(obj, entry, restored);
+		kfree(obj);
+		return 0;
+	}
+
+	bad_calls = bad_calls && !ops->untold;
+	if (bad_calls && ops->bad)
+		ops->bad(obj, entry->phys);
+	if (!restored)
+		restored = kmt_restore_counted(obj, entry, bad_calls);
+
+	if (!kmt_expect(obj, "restore", "error", 0, PTR_ERR_OR_ZERO(restored))) {
+		obj->type->stats.lost++;
+		kfree(obj);
+		return 0;
+	}
+	obj->addr = restored;
+	obj->type->stats.restored++;
+	kmt_hold(obj);
+
+	err = kmt_check_restored(obj, entry);
+	if (err)
+		return err;
+
+	if (obj->index % 3 == 0) {
+		kmt_expect_iommu(obj, -1);
+		kmt_release(obj);
+	}
+	return 0;
+}
+
+/* The page with an error that was not preserved: it must not be free memory. */
+static void kmt_check_poisoned(const struct kmt_manifest *manifest)
+{
+	const struct kmt_object obj = { .type = kmt_type(&kmt_pages) };
+	struct page *page = phys_to_page(manifest->poisoned);
+
+	if (!manifest->poisoned)
+		return;
+	kmt_expect(&obj, "poisoned page", "is marked", true, PageHWPoison(page));
+	kmt_expect(&obj, "poisoned page", "refcount", 1, page_ref_count(page));
+	pr_info("%lu poisoned objects were not restored\n", kmt_poisoned);
+}
+
+static int kmt_restore_all(const struct kmt_entry *entries, unsigned int nr)
+{
+	void **restored;
+	int err;
+
+	restored = kvcalloc(nr, sizeof(*restored), GFP_KERNEL);
+	if (!restored)
+		return -ENOMEM;
+
+	kmt_restore_slabs(entries, restored, nr);
+	err = kmt_restore_folios(entries, restored, nr);
+	for (unsigned int i = 0; !err && i < nr; i++) {
+		err = kmt_restore_entry(&entries[i], restored[i]);
+		cond_resched();
+	}
+	kvfree(restored);
+	return err;
+}
+
+/**
+ * kmt_cmd_restore - Restore all that the previous kernel has handed over
+ * @unused: Commands get a number.
+ *
+ * Return: 0 or an error; failed checks are none.
+ */
+int kmt_cmd_restore(u64 unused)
+{
+	struct kmt_manifest *manifest;
+	struct kmt_entry *entries;
+	int err;
+
+	if (kmt_restored)
+		return -ENOENT;
+	manifest = kmt_take_manifest();
+	if (IS_ERR(manifest))
+		return PTR_ERR(manifest);
+
+	/* From here on nothing can be done a second time. */
+	kmt_restored = true;
+	entries = kmt_take_entries(manifest);
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+
+	kmt_bad_addresses();
+	kmt_start_iommu();
+	err = kmt_restore_all(entries, manifest->nr_entries);
+	if (err)
+		return err;
+
+	kmt_check_areas();
+	kmt_check_slabs();
+	kmt_check_poisoned(manifest);
+	vfree(entries);
+	kho_restore_free(manifest);
+	return 0;
+}
