@@ -69,7 +69,8 @@ EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
  *	there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if the folio
- *	has a hardware error, or early in the boot ERR_PTR(-ENOMEM).
+ *	has a hardware error, ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the
+ *	memory, or early in the boot ERR_PTR(-ENOMEM).
  */
 struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 {

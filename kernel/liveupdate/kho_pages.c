@@ -65,7 +65,8 @@ EXPORT_SYMBOL_GPL(kho_pages_unpreserve);
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the first page, or ERR_PTR(-EINVAL) if what is preserved there has
  *	another order or is no block of pages, ERR_PTR(-ENOENT) if nothing is,
- *	ERR_PTR(-EHWPOISON) if a page has a hardware error, or early in the boot
+ *	ERR_PTR(-EHWPOISON) if a page has a hardware error, ERR_PTR(-EOPNOTSUPP)
+ *	if this kernel only keeps the memory, or early in the boot
  *	ERR_PTR(-ENOMEM).
  */
 struct page *kho_pages_restore_noprof(phys_addr_t phys, unsigned int order)
@@ -89,8 +90,8 @@ struct page *kho_pages_restore_noprof(phys_addr_t phys, unsigned int order)
 EXPORT_SYMBOL_GPL(kho_pages_restore_noprof);
 
 /*
- * The largest order at @pfn which stays below @end. A preservation does not
- * cross a node border: all its pages are accounted to the node of the first.
+ * The largest order at @pfn which stays below @end. A preservation does not cross
+ * a node border: on two nodes, another kernel could not tell where to account it.
  */
 unsigned int kho_split_order(unsigned long pfn, unsigned long end)
 {
@@ -313,8 +314,9 @@ EXPORT_SYMBOL_GPL(kho_pages_exact_unpreserve);
  * Context: Process context, may sleep, any time after the page allocator is up.
  * Return: the address of the memory in the direct map, or ERR_PTR(-EINVAL) if
  *	what is preserved there has another size or type, ERR_PTR(-ENOENT) if
- *	nothing is, ERR_PTR(-EHWPOISON) if a page has a hardware error, or early
- *	in the boot ERR_PTR(-ENOMEM).
+ *	nothing is, ERR_PTR(-EHWPOISON) if a page has a hardware error,
+ *	ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the memory, or early in
+ *	the boot ERR_PTR(-ENOMEM).
  */
 void *kho_pages_exact_restore_noprof(phys_addr_t phys, size_t size)
 {

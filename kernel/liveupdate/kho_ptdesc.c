@@ -89,7 +89,8 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: the descriptor, or ERR_PTR(-EINVAL) if something other than a page
  *	table is preserved there, ERR_PTR(-ENOENT) if nothing is,
- *	ERR_PTR(-EHWPOISON) if the table has a hardware error, or
+ *	ERR_PTR(-EHWPOISON) if the table has a hardware error,
+ *	ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the memory, or
  *	ERR_PTR(-ENOMEM) if there was no memory for the lock, or, early in the
  *	boot, for struct pages.
  */

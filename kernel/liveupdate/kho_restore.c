@@ -35,7 +35,8 @@
  *	%NULL, %-ENOENT if nothing is preserved there, %-EHWPOISON if some of
  *	the memory has a hardware error, %-ENOMEM if there was no memory for the
  *	lock of a page table, or, early in the boot, for struct pages,
- *	%-EOPNOTSUPP if no memory of this type can be handed over.
+ *	%-EOPNOTSUPP if no memory of this type can be handed over, or if this
+ *	kernel only keeps the memory.
  */
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 {

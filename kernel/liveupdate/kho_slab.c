@@ -162,6 +162,7 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 
 static void __kho_slab_unpreserve(const struct kmem_cache *s, const void *obj)
 {
+	struct kho_slab_record *rec;
 	struct slab *slab;
 	struct page *page;
 	const char *why;
@@ -170,30 +171,34 @@ static void __kho_slab_unpreserve(const struct kmem_cache *s, const void *obj)
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
 
-	if (kho_slab_find(s, obj, &slab, &page, &why))
-		goto refuse;
-	if (!slab) {
-		kho_large_unpreserve(page);
+	scoped_guard(mutex, &kho_slab_out.lock) {
+		rec = kho_slab_out.last;
+		slab = kho_slab_same(s, obj);
+		if (!slab) {
+			if (kho_slab_find(s, obj, &slab, &page, &why))
+				goto refuse;
+			if (!slab || is_kfence_address(obj))
+				break;
+			rec = kho_slab_find_record(slab);
+		}
+
+		why = "not the start of an object";
+		idx = kho_slab_index(slab, kasan_reset_tag(obj));
+		if (idx < 0)
+			goto refuse;
+		why = "it is not preserved";
+		if (!kho_slab_clear_bit(rec, idx))
+			goto refuse;
 		return;
 	}
 
 	why = "it is not preserved";
-	if (is_kfence_address(obj)) {
-		if (kho_guarded_unpreserve(obj))
-			return;
-		goto refuse;
+	if (!slab) {
+		kho_large_unpreserve(page);
+		return;
 	}
-
-	idx = kho_slab_index(slab, kasan_reset_tag(obj));
-	if (idx < 0) {
-		why = "not the start of an object";
-		goto refuse;
-	}
-
-	scoped_guard(mutex, &kho_slab_out.lock) {
-		if (kho_slab_unpreserve_nr(slab, idx))
-			return;
-	}
+	if (kho_guarded_unpreserve(obj))
+		return;
 refuse:
 	kho_slab_refuse_obj(-ENOENT, "unpreserve", obj, why);
 }

@@ -146,7 +146,7 @@ void kho_slab_free_entry(void *entry, unsigned int chain);
 struct kho_slab_record *kho_slab_stale(phys_addr_t phys);
 struct kho_slab_record *kho_slab_no_record(struct slab *slab, long err,
 					   const void *obj);
-bool kho_slab_unpreserve_nr(struct slab *slab, unsigned int idx);
+bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx);
 int __cold kho_slab_refuse_obj(int err, const char *verb, const void *obj,
 			       const char *why);
 

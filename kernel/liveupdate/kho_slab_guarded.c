@@ -108,7 +108,7 @@ int kho_guarded_preserve(struct kmem_cache *s, const void *obj)
 	return 0;
 
 unpreserve:
-	kho_slab_unpreserve_nr(virt_to_slab(to), idx);
+	kho_slab_clear_bit(kho_slab_find_record(virt_to_slab(to)), idx);
 free_entry:
 	kho_slab_free_entry(copy, KHO_SLAB_COPIES);
 free_object:
@@ -137,7 +137,8 @@ bool kho_guarded_unpreserve(const void *obj)
 
 	to = phys_to_virt(copy->to);
 	slab = virt_to_slab(to);
-	kho_slab_unpreserve_nr(slab, kho_slab_index(slab, to));
+	kho_slab_clear_bit(kho_slab_find_record(slab),
+			   kho_slab_index(slab, to));
 	kho_slab_free_entry(copy, KHO_SLAB_COPIES);
 	kfree(to);
 	return true;

@@ -366,19 +366,17 @@ struct kho_slab_record *kho_slab_no_record(struct slab *slab, long err,
 }
 
 /**
- * kho_slab_unpreserve_nr - Clear the bit of an object
- * @slab: The slab of the object.
- * @idx: Number of the object, as kho_slab_index() says.
+ * kho_slab_clear_bit - An object is preserved no longer
+ * @rec: The record of the slab, NULL, or an ERR_PTR().
+ * @idx: The number of the object.
  *
- * The record goes with its last bit.
+ * Frees the record if it has no other object.
  *
- * Context: Process context, under kho_slab_out.lock. Does not allocate.
+ * Context: With kho_slab_out.lock held; does not allocate.
  * Return: false if the object was not preserved.
  */
-bool kho_slab_unpreserve_nr(struct slab *slab, unsigned int idx)
+bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx)
 {
-	struct kho_slab_record *rec = kho_slab_find_record(slab);
-
 	if (IS_ERR_OR_NULL(rec) ||
 	    !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
 		return false;

@@ -118,10 +118,29 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 			  BIT(KHO_MEMDESC_PTE) | BIT(KHO_MEMDESC_PMD))
 #define KHO_METADATA_TYPES (BIT(KHO_MEMDESC_METADATA) | BIT(KHO_MEMDESC_UNTYPED))
 
+/*
+ * The types whose rows have @value in @field, as a mask. It folds to a constant:
+ * testing a bit of it is cheaper than looking a type up that is not constant.
+ */
+#define KHO_TYPES_WITH(field, value)					\
+	(KHO_TYPE_BIT(0, field, value) | KHO_TYPE_BIT(1, field, value) |	\
+	 KHO_TYPE_BIT(2, field, value) | KHO_TYPE_BIT(3, field, value) |	\
+	 KHO_TYPE_BIT(4, field, value) | KHO_TYPE_BIT(5, field, value) |	\
+	 KHO_TYPE_BIT(6, field, value) | KHO_TYPE_BIT(7, field, value) |	\
+	 KHO_TYPE_BIT(8, field, value) | KHO_TYPE_BIT(9, field, value) |	\
+	 KHO_TYPE_BIT(10, field, value) | KHO_TYPE_BIT(11, field, value) |	\
+	 KHO_TYPE_BIT(12, field, value))
+#define KHO_TYPE_BIT(type, field, value) \
+	((unsigned long)(kho_types[type].field == (value)) << (type))
+static_assert(KHO_NR_MEMDESC == 13);
+
 /* The largest order that a preservation of @type can have. */
-static inline unsigned int kho_max_order(unsigned int type)
+static __always_inline unsigned int kho_max_order(unsigned int type)
 {
-	return type < KHO_NR_MEMDESC ? kho_types[type].max_order : MAX_PAGE_ORDER;
+	const unsigned long rows = KHO_TYPES_WITH(max_order, KHO_MAX_SPLIT_ORDER);
+
+	return type < KHO_NR_MEMDESC && rows & BIT(type) ? KHO_MAX_SPLIT_ORDER :
+							   MAX_PAGE_ORDER;
 }
 
 /* What a page table is on the wire; KHO_MEMDESC_UNTYPED if it has no type. */

@@ -445,7 +445,8 @@ static struct vm_struct *kho_vmalloc_map(const struct kho_vmalloc *ser,
  * Context: Process context, may sleep, after vmalloc is up.
  * Return: the address of the area, or ERR_PTR: %-EINVAL if @ser or its chunks
  *	make no sense, %-ENOENT if some of the area is not preserved or was
- *	restored before, %-EHWPOISON if some of it has a hardware error, %-ENOMEM.
+ *	restored before, %-EHWPOISON if some of it has a hardware error,
+ *	%-EOPNOTSUPP if this kernel only keeps some of it, %-ENOMEM.
  *	After an error nothing is restored, and the call can be repeated.
  */
 void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)

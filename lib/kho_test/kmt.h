@@ -209,6 +209,7 @@ extern const struct kmt_ops kmt_folio;
 extern const struct kmt_ops kmt_pages;
 extern const struct kmt_ops kmt_compound;
 extern const struct kmt_ops kmt_pages_exact;
+void kmt_restore_bad_folio(const struct kmt_object *obj, phys_addr_t phys);
 int kmt_restore_folios(const struct kmt_entry *entries, void **restored,
 		       unsigned int nr);
 

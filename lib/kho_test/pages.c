@@ -85,6 +85,33 @@ const struct kmt_ops kmt_folio = {
 	.bad		= kmt_bad_folio,
 };
 
+/**
+ * kmt_restore_bad_folio - Restore a folio whose last page has an error
+ * @obj: The folio, which has no address yet
+ * @phys: Its physical address
+ *
+ * The folio is freed again, but for the reference that the error holds.
+ */
+void kmt_restore_bad_folio(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct folio *folio = kho_folio_restore_hwpoison(phys);
+	const char *what = "restore with the error";
+
+	if (!kmt_expect(obj, what, "error", 0, PTR_ERR_OR_ZERO(folio)))
+		return;
+	kmt_expect(obj, what, "address", (long)phys_to_virt(phys),
+		   (long)folio_address(folio));
+	kmt_expect(obj, what, "order", obj->order, folio_order(folio));
+	kmt_expect(obj, what, "references", 2, folio_ref_count(folio));
+	kmt_expect(obj, what, "mark", true,
+		   PageHWPoison(folio_page(folio, folio_nr_pages(folio) - 1)));
+	kmt_expect_error(obj, "restore with the error twice", -ENOENT, -ENOENT,
+			 kho_folio_restore_hwpoison(phys));
+	folio_put(folio);
+	kmt_expect(obj, what, "references after the last", 1,
+		   folio_ref_count(folio));
+}
+
 /* Some folios are restored by one call. */
 static bool kmt_in_batch(const struct kmt_entry *entry)
 {

@@ -81,6 +81,8 @@ static void kmt_restore_poisoned(const struct kmt_object *obj,
 			   -EHWPOISON, PTR_ERR(restored));
 	kmt_expect(obj, "restore of poisoned memory", "fails", true,
 		   IS_ERR(restored));
+	if (obj->type->ops == &kmt_folio)
+		kmt_restore_bad_folio(obj, entry->phys);
 	kmt_poisoned++;
 }
 

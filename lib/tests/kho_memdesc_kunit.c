@@ -351,6 +351,8 @@ static void unpreserve_wrong(struct kunit *test)
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_COMPOUND);
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_SPLIT);
 	kho_unpreserve_pages(head, 4);
+	/* The key of this page is that of the whole folio. */
+	kho_unpreserve_page_desc(head + 1, 2, KHO_MEMDESC_FOLIO);
 	KUNIT_EXPECT_TRUE(test, in_map(head, 2, KHO_MEMDESC_FOLIO));
 	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
 	kho_folio_unpreserve(folio);
@@ -378,8 +380,11 @@ static void subtree_memory(struct kunit *test)
 	void *objs[64];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(objs); i++) {
-		/* Some of them are guarded by kfence, if the boot says so. */
-		objs[i] = kunit_kzalloc(test, 64, GFP_KERNEL);
+		/*
+		 * Some are guarded by kfence, if the boot says so, and some do
+		 * not lie in the first page of their slab.
+		 */
+		objs[i] = kunit_kzalloc(test, i % 2 ? 64 : 1024, GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, objs[i]);
 		KUNIT_EXPECT_EQ(test,
 				kho_add_subtree("kho-memdesc-kunit", objs[i],
