@@ -82,7 +82,7 @@ kho_compound_mismatch(struct page *page, unsigned int order,
 		return NULL;
 	}
 
-	if (KHO_TYPES_WITH(memdesc, MEMDESC_PTDESC) & BIT(type) &&
+	if (kho_types_of_memdesc(MEMDESC_PTDESC) & BIT(type) &&
 	    kho_ptdesc_type(page_ptdesc(page)) != type)
 		return "it is a page table in another state";
 	if (compound_order(page) != order)
@@ -147,9 +147,9 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 	if (!page_ref_count(page) && !kho_type_frozen(type))
 		return "it is free, frozen or inside of a larger block";
 
-	if (KHO_TYPES_WITH(shape, KHO_SHAPE_COMPOUND) & BIT(type))
+	if (kho_types_of_shape(KHO_SHAPE_COMPOUND) & BIT(type))
 		return kho_compound_mismatch(page, order, type);
-	if (KHO_TYPES_WITH(shape, KHO_SHAPE_BLOCK) & BIT(type))
+	if (kho_types_of_shape(KHO_SHAPE_BLOCK) & BIT(type))
 		return kho_block_mismatch(page, order);
 	return kho_split_mismatch(page, order);
 }
@@ -158,7 +158,7 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 {
 	if (type >= KHO_NR_MEMDESC ||
-	    KHO_TYPES_WITH(shape, KHO_SHAPE_NONE) & BIT(type))
+	    kho_types_of_shape(KHO_SHAPE_NONE) & BIT(type))
 		return false;
 	return !kho_write_v4 || order < kho_types[type].nr_v4_orders;
 }

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>
+#include <linux/unroll.h>
 
 /**
  * enum kho_shape - how the pages of a preservation belong together
@@ -119,25 +120,37 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 #define KHO_METADATA_TYPES (BIT(KHO_MEMDESC_METADATA) | BIT(KHO_MEMDESC_UNTYPED))
 
 /*
- * The types whose rows have @value in @field, as a mask. It folds to a constant:
- * testing a bit of it is cheaper than looking a type up that is not constant.
+ * Masks of the types whose rows have a value. They fold to constants: testing a
+ * bit is cheaper than looking a type up that is not constant.
  */
-#define KHO_TYPES_WITH(field, value)					\
-	(KHO_TYPE_BIT(0, field, value) | KHO_TYPE_BIT(1, field, value) |	\
-	 KHO_TYPE_BIT(2, field, value) | KHO_TYPE_BIT(3, field, value) |	\
-	 KHO_TYPE_BIT(4, field, value) | KHO_TYPE_BIT(5, field, value) |	\
-	 KHO_TYPE_BIT(6, field, value) | KHO_TYPE_BIT(7, field, value) |	\
-	 KHO_TYPE_BIT(8, field, value) | KHO_TYPE_BIT(9, field, value) |	\
-	 KHO_TYPE_BIT(10, field, value) | KHO_TYPE_BIT(11, field, value) |	\
-	 KHO_TYPE_BIT(12, field, value))
-#define KHO_TYPE_BIT(type, field, value) \
-	((unsigned long)(kho_types[type].field == (value)) << (type))
-static_assert(KHO_NR_MEMDESC == 13);
+static __always_inline unsigned long kho_types_of_shape(enum kho_shape shape)
+{
+	unsigned long mask = 0;
+
+	unrolled_full
+	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
+		mask |= (unsigned long)(kho_types[i].shape == shape) << i;
+	return mask;
+}
+
+static __always_inline unsigned long kho_types_of_memdesc(enum memdesc_type memdesc)
+{
+	unsigned long mask = 0;
+
+	unrolled_full
+	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
+		mask |= (unsigned long)(kho_types[i].memdesc == memdesc) << i;
+	return mask;
+}
 
 /* The largest order that a preservation of @type can have. */
 static __always_inline unsigned int kho_max_order(unsigned int type)
 {
-	const unsigned long rows = KHO_TYPES_WITH(max_order, KHO_MAX_SPLIT_ORDER);
+	unsigned long rows = 0;
+
+	unrolled_full
+	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
+		rows |= (unsigned long)(kho_types[i].max_order != MAX_PAGE_ORDER) << i;
 
 	return type < KHO_NR_MEMDESC && rows & BIT(type) ? KHO_MAX_SPLIT_ORDER :
 							   MAX_PAGE_ORDER;
