@@ -7,6 +7,7 @@
 
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
+#include <linux/memblock.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
