@@ -82,7 +82,7 @@ kho_compound_mismatch(struct page *page, unsigned int order,
 		return NULL;
 	}
 
-	if (kho_types_of_memdesc(MEMDESC_PTDESC) & BIT(type) &&
+	if (kho_types[type].memdesc == MEMDESC_PTDESC &&
 	    kho_ptdesc_type(page_ptdesc(page)) != type)
 		return "it is a page table in another state";
 	if (compound_order(page) != order)
@@ -147,18 +147,22 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 	if (!page_ref_count(page) && !kho_type_frozen(type))
 		return "it is free, frozen or inside of a larger block";
 
-	if (kho_types_of_shape(KHO_SHAPE_COMPOUND) & BIT(type))
+	switch (kho_types[type].shape) {
+	case KHO_SHAPE_COMPOUND:
 		return kho_compound_mismatch(page, order, type);
-	if (kho_types_of_shape(KHO_SHAPE_BLOCK) & BIT(type))
+	case KHO_SHAPE_BLOCK:
 		return kho_block_mismatch(page, order);
-	return kho_split_mismatch(page, order);
+	case KHO_SHAPE_SPLIT:
+		return kho_split_mismatch(page, order);
+	default:
+		return NULL;
+	}
 }
 
 /* Can the format that this kernel writes express a @type of @order? */
 static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned int order)
 {
-	if (type >= KHO_NR_MEMDESC ||
-	    kho_types_of_shape(KHO_SHAPE_NONE) & BIT(type))
+	if (type >= KHO_NR_MEMDESC || kho_types[type].shape == KHO_SHAPE_NONE)
 		return false;
 	return !kho_write_v4 || order < kho_types[type].nr_v4_orders;
 }
@@ -182,7 +186,7 @@ static __always_inline int __kho_check_page(struct page *page,
 	}
 
 	err = -EINVAL;
-	if (order > kho_max_order(type)) {
+	if (order > kho_types[type].max_order) {
 		why = "order out of range";
 		goto refuse;
 	}

@@ -96,16 +96,26 @@ void kho_trim_soon(void)
  */
 static unsigned long kho_onlining_start, kho_onlining_end;
 
+/*
+ * Will nothing of the pageblock be handed over? Memory that is coming online counts
+ * as online, unless it was added after boot.
+ */
+static bool kho_block_unsupported(unsigned long pfn)
+{
+	if (pfn >= kho_onlining_start && pfn < kho_onlining_end)
+		return kho_pfn_hotadded(pfn) ||
+		       kho_scratch_overlap(PFN_PHYS(pfn), PAGE_SIZE << pageblock_order);
+	return kho_place_unsupported(pfn, pageblock_order);
+}
+
 /* Mark the places in [@pfn, @end) busy from which nothing can be handed over. */
 static void kho_mark_places(struct kho_window *window, unsigned long pfn,
 			    unsigned long end)
 {
 	for (; pfn < end; pfn += pageblock_nr_pages) {
 		const unsigned long off = pfn % KHO_LEAF_BITS;
-		const bool onlining = pfn >= kho_onlining_start &&
-				      pfn < kho_onlining_end;
 
-		if (!onlining && kho_place_unsupported(pfn, pageblock_order))
+		if (kho_block_unsupported(pfn))
 			bitmap_set(window->busy, off, pageblock_nr_pages);
 		else
 			bitmap_clear(window->busy, off, pageblock_nr_pages);

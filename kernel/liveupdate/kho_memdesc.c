@@ -121,7 +121,7 @@ int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
 	while (i < nr) {
 		unsigned int o = kho_batch_order(pages[i], order);
 
-		/* One call for each type, so that the checks fold: 25 instructions. */
+		/* One call for each type, so that the checks fold: 27 instructions. */
 		run = 0;
 		if (!o && type == KHO_MEMDESC_FOLIO)
 			run = kho_preserve_run(pages + i, nr - i,

@@ -120,6 +120,7 @@ void kho_memory_errors_hand_over(void)
 	if (!kho_add_subtree(KHO_MEMORY_ERRORS_SUBTREE, errors,
 			     struct_size(errors, pfn, nr)))
 		goto out;
+	kho_unpreserve_free(errors);
 failed:
 	pr_err("the next kernel will not know of %lu pages with hardware errors\n",
 	       nr);

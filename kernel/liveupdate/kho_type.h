@@ -14,7 +14,6 @@
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/types.h>
-#include <linux/unroll.h>
 
 /**
  * enum kho_shape - how the pages of a preservation belong together
@@ -119,41 +118,10 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 			  BIT(KHO_MEMDESC_PTE) | BIT(KHO_MEMDESC_PMD))
 #define KHO_METADATA_TYPES (BIT(KHO_MEMDESC_METADATA) | BIT(KHO_MEMDESC_UNTYPED))
 
-/*
- * Masks of the types whose rows have a value. They fold to constants: testing a
- * bit is cheaper than looking a type up that is not constant.
- */
-static __always_inline unsigned long kho_types_of_shape(enum kho_shape shape)
-{
-	unsigned long mask = 0;
-
-	unrolled_full
-	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
-		mask |= (unsigned long)(kho_types[i].shape == shape) << i;
-	return mask;
-}
-
-static __always_inline unsigned long kho_types_of_memdesc(enum memdesc_type memdesc)
-{
-	unsigned long mask = 0;
-
-	unrolled_full
-	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
-		mask |= (unsigned long)(kho_types[i].memdesc == memdesc) << i;
-	return mask;
-}
-
 /* The largest order that a preservation of @type can have. */
-static __always_inline unsigned int kho_max_order(unsigned int type)
+static inline unsigned int kho_max_order(unsigned int type)
 {
-	unsigned long rows = 0;
-
-	unrolled_full
-	for (unsigned int i = 0; i < KHO_NR_MEMDESC; i++)
-		rows |= (unsigned long)(kho_types[i].max_order != MAX_PAGE_ORDER) << i;
-
-	return type < KHO_NR_MEMDESC && rows & BIT(type) ? KHO_MAX_SPLIT_ORDER :
-							   MAX_PAGE_ORDER;
+	return type < KHO_NR_MEMDESC ? kho_types[type].max_order : MAX_PAGE_ORDER;
 }
 
 /* What a page table is on the wire; KHO_MEMDESC_UNTYPED if it has no type. */

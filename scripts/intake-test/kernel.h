@@ -33,7 +33,6 @@ typedef u64 phys_addr_t;
 #define __initconst
 #define __ref
 #define noinline __attribute__((noinline))
-#define unrolled_full
 #define likely(x) (x)
 #define unlikely(x) (x)
 #define EXPORT_SYMBOL_GPL(x) extern int dummy
