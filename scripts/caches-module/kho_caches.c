@@ -305,11 +305,12 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 	const unsigned long end = jiffies + 20 * HZ;
 	/* One of these kinds has to be guarded, if any. */
 	const bool want = guard && s->kmalloc && !guarded;
-	void *obj;
+	int nid = m->count % nr_online_nodes;
+	/* All of node 1, but those whose node nobody can choose. */
+	const bool high = above && nid == 1 && !s->gfp;
+	void *obj, *next, *skipped = NULL;
 
 	while (true) {
-		int nid = m->count % nr_online_nodes;
-
 		if (s->kmalloc)
 			obj = kmalloc_node(s->size, GFP_KERNEL | s->gfp,
 					   want || s->gfp ? NUMA_NO_NODE : nid);
@@ -317,10 +318,22 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 			obj = kmem_cache_alloc_node(s->cache, GFP_KERNEL, nid);
 		if (!obj)
 			return -ENOMEM;
-		if (want == is_kfence_address(obj) || time_after(jiffies, end))
+		if (time_after(jiffies, end))
 			break;
-		free_one(s, obj);
+		if (high && virt_to_phys(obj) < above) {
+			/* Kept for now, or the next one would be the same. */
+			*(void **)obj = skipped;
+			skipped = obj;
+		} else if (want != is_kfence_address(obj)) {
+			free_one(s, obj);
+		} else {
+			break;
+		}
 		cond_resched();
+	}
+	for (; skipped; skipped = next) {
+		next = *(void **)skipped;
+		free_one(s, skipped);
 	}
 	e->guarded = is_kfence_address(obj);
 	guarded += e->guarded;
@@ -333,7 +346,10 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 			    kho_kmem_cache_preserve(s->cache, obj);
 }
 
-/* All free memory of node 1 below @above, or above it. */
+/*
+ * All free memory of node 1 below @above, or above it. What is left are pages on
+ * lists of CPUs and what others free meanwhile; preserve_one() skips those.
+ */
 static LIST_HEAD(low);
 static LIST_HEAD(high);
 
@@ -355,9 +371,12 @@ static void take_low(void)
 	for (int order = MAX_PAGE_ORDER; order >= 0; order--) {
 		struct page *page;
 
-		while ((page = alloc_pages_node(1, GFP_KERNEL | __GFP_THISNODE |
-						__GFP_NOWARN | __GFP_NORETRY |
-						__GFP_NOMEMALLOC, order))) {
+		/*
+		 * The reserves, too, or they would be what caches get first. No
+		 * reclaim: what kswapd frees would lie anywhere.
+		 */
+		while ((page = alloc_pages_node(1, __GFP_THISNODE | __GFP_NOWARN |
+						__GFP_MEMALLOC, order))) {
 			set_page_private(page, order);
 			list_add(&page->lru,
 				 page_to_phys(page) < above ? &low : &high);
@@ -408,6 +427,7 @@ static int preserve(void)
 	give_back(&low);
 	CHECK(!merged || others, "no caches were merged");
 	CHECK(!guard || guarded, "none is guarded by kfence");
+	CHECK(!above || over, "none lies above %#lx", above);
 	if (!err)
 		err = kho_folio_preserve(folio);
 	if (!err)
