@@ -15,7 +15,7 @@
 #include <linux/mm.h>
 
 #include "kho_claim.h"
-#include "kho_map.h"
+#include "kho_preserve.h"
 
 static noinline int kho_preserve_large_folio(struct folio *folio)
 {
@@ -45,6 +45,11 @@ int kho_folio_preserve(struct folio *folio)
 }
 EXPORT_SYMBOL_GPL(kho_folio_preserve);
 
+static noinline void kho_unpreserve_large_folio(struct folio *folio)
+{
+	kho_unpreserve_one(&folio->page, folio_order(folio), KHO_MEMDESC_FOLIO);
+}
+
 /**
  * kho_folio_unpreserve - undo kho_folio_preserve()
  * @folio: as it was preserved; it was not split since
@@ -53,8 +58,10 @@ EXPORT_SYMBOL_GPL(kho_folio_preserve);
  */
 void kho_folio_unpreserve(struct folio *folio)
 {
-	kho_unpreserve_page_desc(&folio->page, folio_order(folio),
-				 KHO_MEMDESC_FOLIO);
+	if (folio_test_large(folio))
+		kho_unpreserve_large_folio(folio);
+	else
+		kho_unpreserve_one(&folio->page, 0, KHO_MEMDESC_FOLIO);
 }
 EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
 
@@ -156,8 +163,8 @@ static_assert(offsetof(struct folio, page) == 0);
  */
 int kho_folios_preserve(struct folio **folios, unsigned long nr)
 {
-	return kho_preserve_page_descs((struct page **)folios, nr,
-				       KHO_ORDER_OF_PAGE, KHO_MEMDESC_FOLIO);
+	return kho_preserve_batch((struct page **)folios, nr, KHO_ORDER_OF_PAGE,
+				  KHO_MEMDESC_FOLIO);
 }
 EXPORT_SYMBOL_GPL(kho_folios_preserve);
 

@@ -311,23 +311,4 @@ static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
 			   "it is not preserved as that");
 }
 
-/*
- * Check one piece of memory, and add it to the map. Short if the type and the
- * order are constant.
- */
-static __always_inline int kho_preserve_one(struct page *page, unsigned int order,
-					    enum kho_memdesc type)
-{
-	const unsigned long pfn = page_to_pfn(page);
-	int err;
-
-	might_sleep();
-	err = __kho_check_page(page, order, type);
-	if (unlikely(err))
-		return err;
-	if (!order && likely(kho_map_add_quick(pfn, type)))
-		return 0;
-	return kho_map_lock_and_add(pfn, order, type);
-}
-
 #endif /* _KHO_MAP_H */

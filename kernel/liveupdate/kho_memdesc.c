@@ -14,7 +14,7 @@
 #include <linux/mm.h>
 
 #include "kho_claim.h"
-#include "kho_map.h"
+#include "kho_preserve.h"
 
 /**
  * kho_preserve_page_desc - preserve memory of a type
@@ -48,50 +48,9 @@ EXPORT_SYMBOL_GPL(kho_preserve_page_desc);
 void kho_unpreserve_page_desc(struct page *page, unsigned int order,
 			      enum kho_memdesc type)
 {
-	might_sleep();
-	if (unlikely(!kho_out.radix_tree.root))
-		return;
-	if (!order && likely(kho_map_del_quick(page_to_pfn(page), type)))
-		return;
-
-	guard(percpu_read)(&kho_map_sem);
-	__kho_map_del(page_to_pfn(page), order, type);
+	kho_unpreserve_one(page, order, type);
 }
 EXPORT_SYMBOL_GPL(kho_unpreserve_page_desc);
-
-/* So many pages are preserved at most while a window is locked. */
-#define KHO_RUN_MAX	256
-
-/*
- * Preserve order 0 memory as long as it lies in one window and nothing is wrong.
- * Returns how many pages were preserved, which can be none.
- */
-static __always_inline unsigned long
-kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
-{
-	const unsigned long pfn = page_to_pfn(pages[0]);
-	const unsigned long base = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
-	struct kho_window *window = kho_find_window(pfn);
-	unsigned long i = 0, off = pfn - base;
-
-	if (!window || kho_lock_window(window, kho_key(pfn, 0, type), true))
-		return 0;
-
-	nr = min(nr, KHO_RUN_MAX);
-	do {
-		if (kho_page_unsupported(pages[i], 0) ||
-		    kho_page_mismatch(pages[i], 0, type) ||
-		    __test_and_set_bit(off, window->busy))
-			break;
-		__set_bit(off, window->leaf->bitmap);
-		if (++i == nr)
-			break;
-		off = page_to_pfn(pages[i]) - base;
-	} while (off < KHO_LEAF_BITS);
-	window->nr_preserved += i;
-	spin_unlock(&window->lock);
-	return i;
-}
 
 /**
  * kho_preserve_page_descs - preserve several pieces of memory, or none
@@ -111,40 +70,10 @@ kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
 int kho_preserve_page_descs(struct page **pages, unsigned long nr, int order,
 			    enum kho_memdesc type)
 {
-	unsigned long i = 0, run;
-	int err;
-
-	if (unlikely(!kho_out.radix_tree.root))
-		return -EOPNOTSUPP;
-
-	guard(percpu_read)(&kho_map_sem);
-	while (i < nr) {
-		unsigned int o = kho_batch_order(pages[i], order);
-
-		/* One call for each type, so that the checks fold: 27 instructions. */
-		run = 0;
-		if (!o && type == KHO_MEMDESC_FOLIO)
-			run = kho_preserve_run(pages + i, nr - i,
-					       KHO_MEMDESC_FOLIO);
-		else if (!o && type == KHO_MEMDESC_SPLIT)
-			run = kho_preserve_run(pages + i, nr - i,
-					       KHO_MEMDESC_SPLIT);
-		if (run) {
-			i += run;
-			continue;
-		}
-
-		/* Of another order or type, first of its window, or refused. */
-		err = kho_check_page(pages[i], o, type);
-		if (!err)
-			err = __kho_map_add(page_to_pfn(pages[i]), o, type);
-		if (err) {
-			kho_map_del_batch(pages, i, order, type);
-			return err;
-		}
-		i++;
-	}
-	return 0;
+	/* One call for each type of most arrays, so that the checks fold. */
+	if (type == KHO_MEMDESC_SPLIT)
+		return kho_preserve_batch(pages, nr, order, KHO_MEMDESC_SPLIT);
+	return kho_preserve_batch(pages, nr, order, type);
 }
 EXPORT_SYMBOL_GPL(kho_preserve_page_descs);
 

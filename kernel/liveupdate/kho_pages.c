@@ -14,7 +14,7 @@
 #include <linux/kho_memdesc.h>
 #include <linux/mm.h>
 
-#include "kho_map.h"
+#include "kho_preserve.h"
 
 static enum kho_memdesc kho_pages_type(struct page *page)
 {

@@ -377,12 +377,17 @@ struct kho_slab_record *kho_slab_no_record(struct slab *slab, long err,
  */
 bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx)
 {
-	if (IS_ERR_OR_NULL(rec) ||
-	    !__test_and_clear_bit(idx, (unsigned long *)rec->bitmap))
+	unsigned long *bitmap;
+
+	if (IS_ERR_OR_NULL(rec))
+		return false;
+	bitmap = (unsigned long *)rec->bitmap;
+	if (!__test_and_clear_bit(idx, bitmap))
 		return false;
 
 	kho_slab_out.last = rec;
-	if (bitmap_empty((unsigned long *)rec->bitmap, rec->objects))
+	/* Mostly the bit has neighbours. Then there is nothing to search. */
+	if (!bitmap[BIT_WORD(idx)] && bitmap_empty(bitmap, rec->objects))
 		kho_slab_free_record(rec);
 	return true;
 }
