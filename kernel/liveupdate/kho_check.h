@@ -155,7 +155,7 @@ kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 	case KHO_SHAPE_SPLIT:
 		return kho_split_mismatch(page, order);
 	default:
-		return NULL;
+		return "this type cannot be handed over";
 	}
 }
 

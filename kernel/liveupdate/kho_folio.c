@@ -19,7 +19,7 @@
 
 static noinline int kho_preserve_large_folio(struct folio *folio)
 {
-	const unsigned int order = folio_order(folio);
+	const unsigned int order = folio_large_order(folio);
 	int err = __kho_check_page(&folio->page, order, KHO_MEMDESC_FOLIO);
 
 	if (unlikely(err))
@@ -47,7 +47,8 @@ EXPORT_SYMBOL_GPL(kho_folio_preserve);
 
 static noinline void kho_unpreserve_large_folio(struct folio *folio)
 {
-	kho_unpreserve_one(&folio->page, folio_order(folio), KHO_MEMDESC_FOLIO);
+	kho_unpreserve_one(&folio->page, folio_large_order(folio),
+			   KHO_MEMDESC_FOLIO);
 }
 
 /**

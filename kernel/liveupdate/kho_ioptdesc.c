@@ -17,6 +17,7 @@
 
 #include "../../mm/memdesc.h"
 #include "kexec_handover_internal.h"
+#include "kho_preserve.h"
 
 static void ioptdesc_map_del(struct ioptdesc *iopt)
 {
@@ -38,8 +39,7 @@ int kho_ioptdesc_preserve(struct ioptdesc *iopt)
 				  iopt->order, KHO_MEMDESC_IOPTDESC,
 				  "it is on a list or about to be freed");
 
-	return kho_preserve_page_desc(iopt->page, iopt->order,
-				      KHO_MEMDESC_IOPTDESC);
+	return kho_preserve_one(iopt->page, iopt->order, KHO_MEMDESC_IOPTDESC);
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_preserve);
 

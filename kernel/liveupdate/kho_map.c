@@ -8,6 +8,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>

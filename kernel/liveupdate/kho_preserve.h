@@ -50,6 +50,7 @@ static __always_inline void kho_unpreserve_one(struct page *page,
 		return;
 
 	guard(percpu_read)(&kho_map_sem);
+	/* Large memory is not worth two copies of what order 0 needs. */
 	if (order)
 		__kho_map_del(page_to_pfn(page), order, type);
 	else

@@ -344,11 +344,11 @@ static bool __init kho_partly(unsigned long pfn, phys_addr_t start,
  * @start: physical address
  * @size: size in bytes
  *
- * This is for memory that was preserved by kho_preserve_pages(). The owner
- * takes the memory back as a whole, before the page allocator is up, by
- * reserving it in memblock. All whole pages of the range must have been
- * preserved by kho_preserve_pages(). If the range begins or ends within a page,
- * the owner of the rest of this page may have taken the page already.
+ * This is for pages of order 0 that were preserved as a range
+ * (%KHO_MEMDESC_SPLIT). The owner takes the memory back as a whole, before the
+ * page allocator is up, by reserving it in memblock. All whole pages of the
+ * range must have been preserved in this way. If the range begins or ends within
+ * a page, the owner of the rest of this page may have taken the page already.
  *
  * Context: Early boot, after kho_memory_init_early().
  * Return: 0, or %-EINVAL if the range was not preserved in this way. Then

@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 
 #include "kexec_handover_internal.h"
+#include "kho_preserve.h"
 
 /**
  * kho_ptdesc_preserve - preserve a page table
@@ -40,8 +41,7 @@ int kho_ptdesc_preserve(struct ptdesc *pt)
 {
 	struct page *page = ptdesc_page(pt);
 
-	return kho_preserve_page_desc(page, compound_order(page),
-				      kho_ptdesc_type(pt));
+	return kho_preserve_one(page, compound_order(page), kho_ptdesc_type(pt));
 }
 EXPORT_SYMBOL_GPL(kho_ptdesc_preserve);
 

@@ -33,26 +33,25 @@ static void kmt_unpreserve_free_alloc(const struct kmt_object *obj)
 
 static int kmt_preserve_alloc(struct kmt_object *obj)
 {
-	return kho_preserve_folio(virt_to_folio(obj->addr));
+	return kho_folio_preserve(virt_to_folio(obj->addr));
 }
 
 static void kmt_unpreserve_alloc(struct kmt_object *obj)
 {
-	kho_unpreserve_folio(virt_to_folio(obj->addr));
+	kho_folio_unpreserve(virt_to_folio(obj->addr));
 }
 
 static void *kmt_restore_alloc(const struct kmt_object *obj, phys_addr_t phys)
 {
-	struct folio *folio = kho_restore_folio(phys);
+	struct folio *folio = kho_folio_restore(phys);
 
-	return folio ? folio_address(folio) : ERR_PTR(-ENOENT);
+	return IS_ERR(folio) ? ERR_CAST(folio) : folio_address(folio);
 }
 
-const struct kmt_ops kmt_old_alloc = {
-	.name		= "old_alloc",
+const struct kmt_ops kmt_kho_alloc = {
+	.name		= "kho_alloc",
 	.count		= 128,
 	.shape		= KMT_FOLIO,
-	.untold		= true,
 	.like		= &kmt_folio,
 	.init		= kmt_init_alloc,
 	.alloc		= kmt_alloc_alloc,
@@ -75,7 +74,7 @@ const struct kmt_ops kmt_old_alloc = {
 int kmt_cmd_metadata(u64 number)
 {
 	const struct kmt_object obj = {
-		.type = kmt_type(&kmt_old_alloc), .size = PAGE_SIZE,
+		.type = kmt_type(&kmt_kho_alloc), .size = PAGE_SIZE,
 	};
 	unsigned int refused = 0, nr = 0;
 	struct page *page;

@@ -55,7 +55,6 @@ struct kmt_object;
  * @slab: The slab allocator has them.
  * @iommu: They count as pages of IOMMUs.
  * @constructed: A constructor has been called for them.
- * @untold: All errors of their restore are the same, and some are warned about.
  * @like: The type whose alloc() returns the same state, if that of this type
  *	returns memory that is preserved
  * @init: Sets size and order of an object from its index and seed.
@@ -75,7 +74,6 @@ struct kmt_ops {
 	bool slab;
 	bool iommu;
 	bool constructed;
-	bool untold;
 	const struct kmt_ops *like;
 	void (*init)(struct kmt_object *obj);
 	void *(*alloc)(const struct kmt_object *obj);
@@ -254,12 +252,7 @@ void kmt_expect_iommu(const struct kmt_object *obj, int sign);
 void kmt_check_iommu(const struct kmt_object *obj);
 
 /* alloc.c */
-extern const struct kmt_ops kmt_old_alloc;
+extern const struct kmt_ops kmt_kho_alloc;
 int kmt_cmd_metadata(u64 number);
-
-/* old.c */
-extern const struct kmt_ops kmt_old_folio;
-extern const struct kmt_ops kmt_old_pages;
-extern const struct kmt_ops kmt_old_vmalloc;
 
 #endif /* _KMT_H */

@@ -76,10 +76,7 @@ struct kmt_type kmt_types[] = {
 	{ .ops = &kmt_ioptdesc },
 	{ .ops = &kmt_ptdesc },
 	{ .ops = &kmt_pagetable },
-	{ .ops = &kmt_old_folio },
-	{ .ops = &kmt_old_pages },
-	{ .ops = &kmt_old_vmalloc },
-	{ .ops = &kmt_old_alloc },
+	{ .ops = &kmt_kho_alloc },
 	{ }
 };
 

@@ -30,8 +30,6 @@ static void kmt_bad_addresses(void)
 		return;
 
 	for_each_kmt_type(type) {
-		if (type->ops->untold)
-			continue;
 		obj.type = type;
 		/* Their memory is not found by one address. */
 		if (kmt_is_area(&obj))
@@ -69,14 +67,10 @@ static struct kmt_object *kmt_entry_object(const struct kmt_entry *entry)
 static void kmt_restore_poisoned(const struct kmt_object *obj,
 				 const struct kmt_entry *entry, void *restored)
 {
-	bool told = true;
-
-	/* These do not tell this error from others. */
-	told &= !kmt_in_slab(obj);
-	told &= !obj->type->ops->untold;
 	if (!restored)
 		restored = kmt_restore(obj, entry->phys);
-	if (told)
+	/* For slab objects this error is like others. */
+	if (!kmt_in_slab(obj))
 		kmt_expect(obj, "restore of poisoned memory", "error",
 			   -EHWPOISON, PTR_ERR(restored));
 	kmt_expect(obj, "restore of poisoned memory", "fails", true,
@@ -132,10 +126,8 @@ static int kmt_check_restored(const struct kmt_object *obj,
 			   (long)phys_to_virt(entry->phys),
 			   (long)kasan_reset_tag(obj->addr));
 
-	/* The entry points without a type answer this with a warning. */
-	if (!obj->type->ops->untold)
-		kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
-				 kmt_restore(obj, entry->phys));
+	kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
+			 kmt_restore(obj, entry->phys));
 
 	if (kmt_in_slab(obj))
 		kmt_add_noise(obj);
@@ -163,7 +155,6 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored)
 		return 0;
 	}
 
-	bad_calls = bad_calls && !ops->untold;
 	if (bad_calls && ops->bad)
 		ops->bad(obj, entry->phys);
 	if (!restored)

@@ -350,7 +350,7 @@ static void unpreserve_wrong(struct kunit *test)
 	kho_unpreserve_page_desc(head, 1, KHO_MEMDESC_FOLIO);
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_COMPOUND);
 	kho_unpreserve_page_desc(head, 2, KHO_MEMDESC_SPLIT);
-	kho_unpreserve_pages(head, 4);
+	kho_pages_exact_unpreserve(page_address(head), 4 * PAGE_SIZE);
 	/* The key of this page is that of the whole folio. */
 	kho_unpreserve_page_desc(head + 1, 2, KHO_MEMDESC_FOLIO);
 	KUNIT_EXPECT_TRUE(test, in_map(head, 2, KHO_MEMDESC_FOLIO));
@@ -671,40 +671,6 @@ static void preserve_single_page(struct kunit *test)
 	kho_pages_unpreserve(page, 0);
 }
 
-/* What is unpreserved as something else than it was preserved stays. */
-static void preserve_old_and_new(struct kunit *test)
-{
-	struct folio *folio = get_folio(test, 2);
-	void *virt = get_exact(test, 5 * PAGE_SIZE);
-	void *mem = get_vmalloc(test, 3 * PAGE_SIZE);
-	struct kho_vmalloc ser = {}, other = {};
-	struct page *page = virt_to_page(virt);
-
-	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), 0);
-	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), -EEXIST);
-	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), -EEXIST);
-	kho_unpreserve_folio(folio);
-	KUNIT_EXPECT_EQ(test, kho_folio_preserve(folio), 0);
-	KUNIT_EXPECT_EQ(test, kho_preserve_folio(folio), -EEXIST);
-	kho_folio_unpreserve(folio);
-
-	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 5), 0);
-	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE),
-			-EEXIST);
-	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page + 4, 1), -EEXIST);
-	kho_unpreserve_pages(page, 5);
-	KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(virt, 5 * PAGE_SIZE), 0);
-	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 5), -EEXIST);
-	kho_pages_exact_unpreserve(virt, 5 * PAGE_SIZE);
-
-	KUNIT_EXPECT_EQ(test, kho_preserve_vmalloc(mem, &ser), 0);
-	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &other), -EEXIST);
-	kho_unpreserve_vmalloc(&ser);
-	KUNIT_EXPECT_EQ(test, kho_vmalloc_preserve(mem, &ser), 0);
-	KUNIT_EXPECT_EQ(test, kho_preserve_vmalloc(mem, &other), -EEXIST);
-	kho_vmalloc_unpreserve(&ser);
-}
-
 /* Overlaps. Split pages, because each of them can be preserved by itself. */
 
 static void overlap_within(struct kunit *test)
@@ -717,7 +683,10 @@ static void overlap_within(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page + i, 0), -EEXIST);
 		KUNIT_EXPECT_EQ(test, kho_folio_preserve(page_folio(page + i)),
 				-EEXIST);
-		KUNIT_EXPECT_EQ(test, kho_preserve_pages(page + i, 1), -EEXIST);
+		KUNIT_EXPECT_EQ(test,
+				kho_pages_exact_preserve(virt + i * PAGE_SIZE,
+							 PAGE_SIZE),
+				-EEXIST);
 		KUNIT_EXPECT_EQ(test,
 				kho_pages_exact_preserve(virt + i * PAGE_SIZE,
 							 (8 - i) * PAGE_SIZE),
@@ -744,7 +713,6 @@ static void overlap_around(struct kunit *test)
 		KUNIT_EXPECT_EQ(test,
 				kho_pages_exact_preserve(virt, 8 * PAGE_SIZE),
 				-EEXIST);
-		KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 8), -EEXIST);
 		KUNIT_EXPECT_EQ(test,
 				kho_preserve_page_desc(page, 3,
 						       KHO_MEMDESC_SPLIT),
@@ -833,7 +801,6 @@ static void wrong_type_slab(struct kunit *test)
 	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(page_address(page), PAGE_SIZE),
 			-EINVAL);
-	KUNIT_EXPECT_EQ(test, kho_preserve_pages(page, 1), -EINVAL);
 }
 
 static void wrong_type_large_kmalloc(struct kunit *test)
@@ -947,7 +914,6 @@ static void wrong_type_block(struct kunit *test)
 			kho_pages_exact_preserve(page_address(block),
 						 8 * PAGE_SIZE),
 			-EINVAL);
-	KUNIT_EXPECT_EQ(test, kho_preserve_pages(block, 8), -EINVAL);
 	/* split pages are no block */
 	KUNIT_EXPECT_EQ(test, kho_pages_preserve(virt_to_page(virt), 3),
 			-EINVAL);
@@ -1051,8 +1017,6 @@ static void wrong_place_scratch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test,
 			kho_pages_exact_preserve(page_address(page), PAGE_SIZE),
 			-EOPNOTSUPP);
-	KUNIT_EXPECT_NE(test, 0, kho_preserve_folio(page_folio(page)));
-	KUNIT_EXPECT_NE(test, 0, kho_preserve_pages(page, 1));
 	free_contig_range(page_to_pfn(page), 1);
 }
 
@@ -1664,7 +1628,7 @@ static void v4_unpreserve_wrong(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kho_folio_preserve(folio), 0);
 	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_SPLIT);
 	kho_unpreserve_page_desc(page, 2, KHO_MEMDESC_BLOCK);
-	kho_unpreserve_pages(page, 4);
+	kho_pages_exact_unpreserve(page_address(page), 4 * PAGE_SIZE);
 	KUNIT_EXPECT_TRUE(test, in_map(page, 2, KHO_MEMDESC_UNTYPED));
 	kho_folio_unpreserve(folio);
 	KUNIT_EXPECT_EQ(test, times_in_map(page), 0);
@@ -1717,7 +1681,6 @@ static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(preserve_page_desc),
 	KUNIT_CASE(preserve_ptdesc),
 	KUNIT_CASE(preserve_single_page),
-	KUNIT_CASE(preserve_old_and_new),
 	KUNIT_CASE(overlap_within),
 	KUNIT_CASE(overlap_around),
 	KUNIT_CASE(overlap_partial),

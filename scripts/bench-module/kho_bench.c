@@ -11,9 +11,6 @@
 
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
-#ifdef HAVE_KHO_FOLIOS
-#include <linux/kho_memdesc.h>
-#endif
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -22,6 +19,7 @@
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 
+#include "folio.h"
 #include "iommu-pages.h"
 
 #define ROUNDS	10
@@ -288,16 +286,16 @@ static int measure_kho(struct folio **folios, unsigned int step,
 	for (unsigned int b = 0; b < batches; b++) {
 		start = ktime_get_raw_ns();
 		for (unsigned int i = 0; i < ops; i++, f += step)
-			err |= kho_preserve_folio(*f);
+			err |= kho_folio_preserve(*f);
 		ns = ktime_get_raw_ns() - start;
 		best = min(best, ns);
 		sum += ns;
 	}
 	if (err) {
-		pr_err("failed: kho_preserve_folio%s\n", suffix);
+		pr_err("failed: kho_folio_preserve%s\n", suffix);
 		return -EIO;
 	}
-	report("kho_preserve_folio", suffix, best, sum, batches, ops);
+	report("kho_folio_preserve", suffix, best, sum, batches, ops);
 
 	best = U64_MAX;
 	sum = 0;
@@ -305,12 +303,12 @@ static int measure_kho(struct folio **folios, unsigned int step,
 	for (unsigned int b = 0; b < batches; b++) {
 		start = ktime_get_raw_ns();
 		for (unsigned int i = 0; i < ops; i++, f += step)
-			kho_unpreserve_folio(*f);
+			kho_folio_unpreserve(*f);
 		ns = ktime_get_raw_ns() - start;
 		best = min(best, ns);
 		sum += ns;
 	}
-	report("kho_unpreserve_folio", suffix, best, sum, batches, ops);
+	report("kho_folio_unpreserve", suffix, best, sum, batches, ops);
 	return 0;
 }
 
@@ -423,7 +421,7 @@ static int preserve(void)
 	m->count = count;
 	m->order = order;
 	m->step = step;
-	err = kho_preserve_folio(folio);
+	err = kho_folio_preserve(folio);
 	if (!err)
 		err = kho_add_subtree(SUBTREE, m, size);
 
@@ -435,7 +433,7 @@ static int preserve(void)
 	for (unsigned int i = 0; i < count; i++) {
 		folio = folios[order ? i : i * step];
 		*(u64 *)folio_address(folio) = phys_of(m, i);
-		err |= kho_preserve_folio(folio);
+		err |= kho_folio_preserve(folio);
 	}
 	vfree(folios);
 	if (err)
@@ -459,8 +457,8 @@ static int restore(void)
 			pr_err("failed: nothing was handed over\n");
 		return expect ? -ENOENT : 0;
 	}
-	folio = kho_restore_folio(phys);
-	if (!folio)
+	folio = kho_folio_restore(phys);
+	if (IS_ERR_OR_NULL(folio))
 		return -EIO;
 	m = folio_address(folio);
 	folios = vmalloc_array(m->count, sizeof(*folios));
@@ -473,7 +471,7 @@ static int restore(void)
 			at[op] = phys_of(m, i + op);
 		start = ktime_get_raw_ns();
 		for (unsigned int op = 0; op < ops; op++, i++)
-			folios[i] = kho_restore_folio(at[op]);
+			folios[i] = kho_folio_restore(at[op]);
 		ns = ktime_get_raw_ns() - start;
 		best = min(best, ns);
 		sum += ns;
@@ -482,11 +480,11 @@ static int restore(void)
 	if (i && m->step == 2) {
 		snprintf(suffix, sizeof(suffix), "(%u)", m->order);
 		if (m->order || m->count == 4096)
-			report("kho_restore_folio", suffix, best, sum, i / ops,
+			report("kho_folio_restore", suffix, best, sum, i / ops,
 			       ops);
 	}
 	for (; i < m->count; i++)
-		folios[i] = kho_restore_folio(phys_of(m, i));
+		folios[i] = kho_folio_restore(phys_of(m, i));
 
 	for (i = 0; i < m->count; i++) {
 		if (IS_ERR_OR_NULL(folios[i]) ||

@@ -13,13 +13,14 @@
 
 #include <linux/completion.h>
 #include <linux/cpu.h>
-#include <linux/kexec_handover.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/vmalloc.h>
+
+#include "folio.h"
 
 #define FOLIOS	32768
 
@@ -37,9 +38,9 @@ static void do_part(struct part *part)
 {
 	for (unsigned int i = part->first; i < part->end; i += part->step) {
 		if (part->undo)
-			kho_unpreserve_folio(folios[i]);
+			kho_folio_unpreserve(folios[i]);
 		else
-			part->err |= kho_preserve_folio(folios[i]);
+			part->err |= kho_folio_preserve(folios[i]);
 	}
 }
 
@@ -90,7 +91,7 @@ static int measure(const char *name, struct part *parts, unsigned int nr)
 		if (!ns)
 			return -EIO;
 		ns = div_u64(ns * 100, FOLIOS);
-		pr_info("kho_%spreserve_folio(0),%s %llu.%02llu %llu.%02llu\n",
+		pr_info("kho_folio_%spreserve(0),%s %llu.%02llu %llu.%02llu\n",
 			undo ? "un" : "", name, ns / 100, ns % 100, ns / 100,
 			ns % 100);
 	}

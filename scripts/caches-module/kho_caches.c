@@ -316,9 +316,7 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 					   want || s->gfp ? NUMA_NO_NODE : nid);
 		else
 			obj = kmem_cache_alloc_node(s->cache, GFP_KERNEL, nid);
-		if (!obj)
-			return -ENOMEM;
-		if (time_after(jiffies, end))
+		if (!obj || time_after(jiffies, end))
 			break;
 		if (high && virt_to_phys(obj) < above) {
 			/* Kept for now, or the next one would be the same. */
@@ -335,6 +333,8 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 		next = *(void **)skipped;
 		free_one(s, skipped);
 	}
+	if (!obj)
+		return -ENOMEM;
 	e->guarded = is_kfence_address(obj);
 	guarded += e->guarded;
 	e->phys = virt_to_phys(obj);
