@@ -13,7 +13,7 @@ help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  test       everything that must hold; ends with "N passed, N failed"'
-	echo '  configs    the kernels of configs/matrix: built, and booted with a handover'
+	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
 	echo '  sets       each set of patches/ alone: applied, built, booted, tested'
 	echo '  bench      instruction counts, stock and patched'
 	echo '  size       text and hot functions of a kernel that does not use the series'
@@ -34,7 +34,7 @@ help:
 	echo '  JOBS=n               parallel jobs, default: the number of CPUs'
 	echo '  V=0|1                V=1: progress also where stderr is no terminal'
 	echo '  O=folder             where everything is built, default build'
-	echo '  DAY=n                test: the rows of configs/matrix of that day'
+	echo '  DAY=n                test: the rows of harness/kernels/matrix of that day'
 	echo '  KEEP=1               configs: keep what was built'
 	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
 	echo '  SET=name             series: only this set, a folder of patches/'
@@ -44,23 +44,23 @@ help:
 # A wrong value stops here, in one line, whatever the target.
 ifneq ($(filter-out help,$(or $(MAKECMDGOALS),help)),)
 given := $(foreach v,$(vars),$(if $(filter-out undefined,$(origin $v)),$v='$($v)'))
-wrong := $(shell $(given) top='$(CURDIR)' bash -c '. scripts/lib.sh' wrong 2>&1)
+wrong := $(shell $(given) top='$(CURDIR)' bash -c '. harness/lib.sh' wrong 2>&1)
 ifneq ($(wrong),)
 $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
 run test configs sets bench size tree refresh series check bisect fetch:
-	exec scripts/$@
+	exec harness/$@
 
 stock:
-	exec scripts/tree --stock
+	exec harness/tree --stock
 
 deps:
-	exec scripts/deps tree build run check $(if $(filter arm64,$(ARCH)),arm64)
+	exec harness/deps tree build run check $(if $(filter arm64,$(ARCH)),arm64)
 
 clean:
-	exec scripts/clean
+	exec harness/clean
 
 distclean:
-	exec scripts/clean --all
+	exec harness/clean --all

@@ -15,105 +15,28 @@
  */
 #include <linux/atomic.h>
 #include <linux/bug.h>
-#include <linux/cleanup.h>
-#include <linux/cpu.h>
-#include <linux/cpumask.h>
 #include <linux/cpuset.h>
-#include <linux/debugfs.h>
 #include <linux/export.h>
 #include <linux/ioptdesc.h>
 #include <linux/jump_label.h>
-#include <linux/kstrtox.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
-#include <linux/oom.h>
-#include <linux/page_owner.h>
-#include <linux/page_table_check.h>
 #include <linux/percpu.h>
 #include <linux/sched/mm.h>
-#include <linux/seq_file.h>
-#include <linux/shrinker.h>
-#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/vmstat.h>
 #include "internal.h"
 #include "memdesc.h"
-#include "mm_init.h"
+#include "memdesc_cache.h"
 
-#define MEMDESC_CACHE_ORDERS	4
-
-/*
- * How many descriptors of a type and order a CPU may hold. The limit is in
- * bytes: if PAGE_SIZE is large, a list holds few descriptors, or none.
- */
-enum {
-	MEMDESC_DEPTH_0 = SZ_256K / PAGE_SIZE,
-	MEMDESC_DEPTH_1 = SZ_128K / (PAGE_SIZE << 1),
-	MEMDESC_DEPTH_2 = SZ_128K / (PAGE_SIZE << 2),
-	MEMDESC_DEPTH_3 = SZ_128K / (PAGE_SIZE << 3),
-	MEMDESC_CACHE_SLOTS = MEMDESC_DEPTH_0 + MEMDESC_DEPTH_1 +
-			      MEMDESC_DEPTH_2 + MEMDESC_DEPTH_3,
-};
-
-static const unsigned short memdesc_depth[MEMDESC_CACHE_ORDERS] = {
-	MEMDESC_DEPTH_0,
-	MEMDESC_DEPTH_1,
-	MEMDESC_DEPTH_2,
-	MEMDESC_DEPTH_3,
-};
-
-/* The types that have lists, as indices of the arrays of lists. */
-enum {
-	CACHED_PTDESC,
-	CACHED_IOPTDESC,
-	NR_CACHED_TYPES
-};
-
-static const enum memdesc_type cached_types[NR_CACHED_TYPES] = {
+const enum memdesc_type memdesc_cached_types[NR_CACHED_TYPES] = {
 	[CACHED_PTDESC]		= MEMDESC_PTDESC,
 	[CACHED_IOPTDESC]	= MEMDESC_IOPTDESC,
 };
 
-/* The most descriptors that are given back under one hold of a list's lock. */
-#define MEMDESC_CACHE_BATCH	16U
-/* All lists together hold at most 1 / MEMDESC_CACHE_SHARE of memory. */
-#define MEMDESC_CACHE_SHARE	256
-
-/*
- * A list of one type and order. All its memory is from one zone, the zone that
- * allocations on its CPU's node try first. Getting from and putting on a list
- * only try to take the lock. If that fails, because this is an interrupt in the
- * middle of a critical section, or another CPU drains the list, the caller goes
- * to the page allocator. So interrupts stay enabled under the lock, and any CPU
- * can drain the list.
- *
- * The list is found by raw_cpu_ptr(), so the task may be migrated before it
- * takes the lock. The task then uses another CPU's list. That is correct, but
- * must not make the list hold memory of the task's new node.
- */
-struct memdesc_stack {
-	spinlock_t lock;	/* protects all fields below */
-	unsigned short nr;
-	unsigned short max;	/* also read without the lock */
-	int nid;
-	int nr_pages;		/* of each descriptor, does not change */
-	int zone_id;		/* page_zone_id() of a page of the zone, or -1 */
-	unsigned int cpu;	/* does not change */
-	struct zone *zone;	/* NULL: see memdesc_zone_isolated() */
-	struct per_cpu_nodestat __percpu *stat;
-	unsigned long hits;
-	unsigned long misses;
-	void **desc;
-};
-
-struct memdesc_cache {
-	struct memdesc_stack stack[NR_CACHED_TYPES][MEMDESC_CACHE_ORDERS];
-	void *slots[NR_CACHED_TYPES][MEMDESC_CACHE_SLOTS];
-};
-
 /* cma_alloc() drains the lists even before memdesc_cache_init(). */
-static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
+DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
 	.stack[0 ... NR_CACHED_TYPES - 1][0 ... MEMDESC_CACHE_ORDERS - 1] = {
 		.lock		= __SPIN_LOCK_UNLOCKED(memdesc_cache.stack.lock),
 		.nid		= NUMA_NO_NODE,
@@ -121,16 +44,7 @@ static DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
 	},
 };
 
-/* The online CPUs. The share of memory is divided among them. */
-static struct cpumask memdesc_cache_cpus;
-
-/* How many tasks are about to isolate the first pageblock of a range. */
-static atomic_t memdesc_cache_paused;
-
-static DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
-
-/* The lists were on at some time, so they may hold pages even if off now. */
-static bool memdesc_cache_used;
+DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
 
 static __always_inline struct memdesc_stack *
 memdesc_stack(enum memdesc_type type, unsigned int order)
@@ -218,8 +132,8 @@ static bool memdesc_zone_isolated(struct zone *zone)
 }
 
 /* Give descriptors that were taken off a list back to the allocators. */
-static void memdesc_release(void **desc, unsigned int nr, unsigned int order,
-			    enum memdesc_type type)
+void memdesc_release(void **desc, unsigned int nr, unsigned int order,
+		     enum memdesc_type type)
 {
 	for (unsigned int i = 0; i < nr; i++) {
 		struct page *page = memdesc_first_page(desc[i], type);
@@ -253,9 +167,9 @@ static inline bool memdesc_poisoned(struct page *page, unsigned int order)
  * Take the @nr descriptors that were put on the list first: they are the least
  * likely to be in the CPU's cache. Called with the lock held.
  */
-static void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
-			      unsigned int nr, unsigned int order,
-			      enum memdesc_type type)
+void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
+		       unsigned int nr, unsigned int order,
+		       enum memdesc_type type)
 {
 	if (!nr)
 		return;
@@ -599,445 +513,3 @@ bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu)
 				 page, order, MEMDESC_PTDESC);
 }
 #endif
-
-/*
- * Give back up to @goal pages, the last descriptor whole, and return how many
- * pages were freed. With @sync, a list that is empty then forgets its zone, see
- * memdesc_zone_isolated().
- */
-static unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
-					 unsigned int order,
-					 enum memdesc_type type,
-					 unsigned long goal, bool sync)
-{
-	unsigned long freed = 0;
-
-	while (freed < goal) {
-		const unsigned long want = ((goal - freed - 1) >> order) + 1;
-		void *batch[MEMDESC_CACHE_BATCH];
-		unsigned int nr;
-
-		scoped_guard(spinlock, &stack->lock) {
-			nr = min3(want, MEMDESC_CACHE_BATCH, stack->nr);
-			memdesc_take_cold(stack, batch, nr, order, type);
-			if (sync && !stack->nr) {
-				stack->zone = NULL;
-				stack->zone_id = -1;
-				stack->nid = NUMA_NO_NODE;
-			}
-		}
-		if (!nr)
-			break;
-		memdesc_release(batch, nr, order, type);
-		freed += nr << order;
-	}
-	return freed;
-}
-
-static unsigned long memdesc_drain_cpu(unsigned int cpu, int nid,
-				       unsigned long goal, bool sync)
-{
-	unsigned long freed = 0;
-
-	for (int i = 0; i < NR_CACHED_TYPES; i++) {
-		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++) {
-			struct memdesc_stack *stack =
-				per_cpu_ptr(&memdesc_cache.stack[i][order],
-					    cpu);
-
-			if (nid != NUMA_NO_NODE && nid != READ_ONCE(stack->nid))
-				continue;
-			if (!sync && !READ_ONCE(stack->nr))
-				continue;
-			if (freed >= goal)
-				return freed;
-			freed += memdesc_drain_stack(stack, order,
-						     cached_types[i],
-						     goal - freed, sync);
-		}
-	}
-	return freed;
-}
-
-/**
- * memdesc_cache_drain - Give all held pages back to the page allocator
- * @sync: also lock empty lists, to which a page may just be being added, and
- *        make the lists forget their zones
- *
- * Context: Process context; does not sleep or allocate.
- * Return: How many pages were freed.
- */
-unsigned long memdesc_cache_drain(bool sync)
-{
-	unsigned long freed = 0;
-	unsigned int cpu;
-
-	/* A task that was migrated may use the lists of a CPU now offline. */
-	for_each_possible_cpu(cpu)
-		freed += memdesc_drain_cpu(cpu, NUMA_NO_NODE, ULONG_MAX, sync);
-	return freed;
-}
-
-/**
- * memdesc_cache_pause - Empty the lists before memory is isolated
- *
- * Until memdesc_cache_resume() the lists hold nothing. After that, they hold
- * nothing of a zone as long as a pageblock of the zone is isolated.
- *
- * Context: Process context; does not sleep or allocate.
- */
-void memdesc_cache_pause(void)
-{
-	/* Also orders the read below: see memdesc_cache_turn_on(). */
-	atomic_inc_return(&memdesc_cache_paused);
-	/*
-	 * The drain takes the lock of every list. A CPU that takes such a lock
-	 * afterwards sees the counter. Save that on kernels on which the lists
-	 * were never on.
-	 */
-	if (READ_ONCE(memdesc_cache_used))
-		memdesc_cache_drain(true);
-}
-
-/**
- * memdesc_cache_resume - The counterpart of memdesc_cache_pause()
- *
- * Context: Any context.
- */
-void memdesc_cache_resume(void)
-{
-	/*
-	 * A CPU that sees that the lists are no longer paused must also see
-	 * which memory was isolated meanwhile. Pairs with the acquire in
-	 * memdesc_zone_isolated().
-	 */
-	atomic_fetch_dec_release(&memdesc_cache_paused);
-}
-
-/**
- * memdesc_cache_held - How many pages of a node the lists hold
- * @nid: the node, or NUMA_NO_NODE for all
- *
- * Context: Any. The result may be out of date.
- * Return: The number of pages.
- */
-unsigned long memdesc_cache_held(int nid)
-{
-	unsigned long held = 0;
-	unsigned int cpu;
-
-	for_each_possible_cpu(cpu) {
-		struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
-
-		for (int i = 0; i < NR_CACHED_TYPES; i++) {
-			for (int order = 0; order < MEMDESC_CACHE_ORDERS;
-			     order++) {
-				struct memdesc_stack *stack =
-					&cache->stack[i][order];
-
-				if (nid == NUMA_NO_NODE ||
-				    nid == READ_ONCE(stack->nid))
-					held += READ_ONCE(stack->nr) << order;
-			}
-		}
-	}
-	return held;
-}
-
-/**
- * memdesc_cache_depth - How many descriptors a list of a CPU may hold
- * @cpu: the CPU
- * @type: the type
- * @order: the order
- *
- * For tests.
- *
- * Context: Any. The result may be out of date.
- * Return: The number of descriptors.
- */
-unsigned int memdesc_cache_depth(unsigned int cpu, enum memdesc_type type,
-				 unsigned int order)
-{
-	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
-
-	for (int i = 0; i < NR_CACHED_TYPES; i++)
-		if (cached_types[i] == type && order < MEMDESC_CACHE_ORDERS)
-			return READ_ONCE(cache->stack[i][order].max);
-	return 0;
-}
-
-static unsigned long memdesc_cache_count(struct shrinker *shrinker,
-					 struct shrink_control *sc)
-{
-	const unsigned long held = memdesc_cache_held(sc->nid);
-
-	/* Reclaim asks for half of this, which for one page would be none. */
-	return held ? max(held, 2UL) : SHRINK_EMPTY;
-}
-
-static unsigned long memdesc_cache_scan(struct shrinker *shrinker,
-					struct shrink_control *sc)
-{
-	/* Freeing a batch costs hardly more than freeing one page. */
-	const unsigned long goal = umax(sc->nr_to_scan, MEMDESC_CACHE_BATCH);
-	unsigned long freed = 0;
-	unsigned int cpu;
-
-	for_each_possible_cpu(cpu) {
-		if (freed >= goal)
-			break;
-		freed += memdesc_drain_cpu(cpu, sc->nid, goal - freed, false);
-	}
-	if (!freed)
-		return SHRINK_STOP;
-	sc->nr_scanned = freed;
-	return freed;
-}
-
-static int memdesc_cache_oom(struct notifier_block *nb, unsigned long unused,
-			     void *freed)
-{
-	/*
-	 * Do not report the freed pages. Reclaim has emptied the lists before,
-	 * so these are few. If page tables are allocated and freed all the
-	 * time, a page or two at every call would delay the OOM kill for ever.
-	 */
-	memdesc_cache_drain(false);
-	return NOTIFY_OK;
-}
-
-static struct notifier_block memdesc_cache_oom_nb = {
-	.notifier_call = memdesc_cache_oom,
-};
-
-/*
- * Divide the share of memory among the CPUs that are online. The lists of the
- * other CPUs may hold nothing: a task that was migrated may still find such a
- * list, but nobody would take anything from it again.
- */
-static void memdesc_cache_resize(void)
-{
-	const unsigned long pages = totalram_pages() / MEMDESC_CACHE_SHARE /
-				    cpumask_weight(&memdesc_cache_cpus);
-	unsigned long full = 0;
-	unsigned int cpu;
-
-	for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++)
-		full += (NR_CACHED_TYPES * memdesc_depth[order]) << order;
-
-	for_each_possible_cpu(cpu) {
-		const bool used = cpumask_test_cpu(cpu, &memdesc_cache_cpus);
-
-		for (int i = 0; i < NR_CACHED_TYPES; i++) {
-			for (int order = 0; order < MEMDESC_CACHE_ORDERS;
-			     order++) {
-				struct memdesc_stack *stack =
-					per_cpu_ptr(&memdesc_cache.stack[i][order],
-						    cpu);
-				unsigned long max = used ? memdesc_depth[order] :
-							   0;
-				unsigned long extra;
-
-				if (pages < full)
-					max = max * pages / full;
-				scoped_guard(spinlock, &stack->lock) {
-					WRITE_ONCE(stack->max, max);
-					extra = stack->nr > max ?
-						stack->nr - max : 0;
-				}
-				memdesc_drain_stack(stack, order,
-						    cached_types[i],
-						    extra << order, false);
-			}
-		}
-	}
-}
-
-static int memdesc_cache_cpu_prepare(unsigned int cpu)
-{
-	cpumask_set_cpu(cpu, &memdesc_cache_cpus);
-	memdesc_cache_resize();
-	return 0;
-}
-
-static int memdesc_cache_cpu_dead(unsigned int cpu)
-{
-	cpumask_clear_cpu(cpu, &memdesc_cache_cpus);
-	memdesc_cache_resize();
-	return 0;
-}
-
-static int memdesc_cache_show(struct seq_file *m, void *unused)
-{
-	seq_puts(m, "type           order       held        max       hits     misses\n");
-	for (int i = 0; i < NR_CACHED_TYPES; i++) {
-		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++) {
-			unsigned long held = 0, max = 0, hits = 0, misses = 0;
-			unsigned int cpu;
-
-			for_each_possible_cpu(cpu) {
-				struct memdesc_stack *stack =
-					per_cpu_ptr(&memdesc_cache.stack[i][order],
-						    cpu);
-
-				held += READ_ONCE(stack->nr) << order;
-				max += stack->max << order;
-				/* Another CPU may be incrementing it. */
-				hits += data_race(stack->hits);
-				/* The same. */
-				misses += data_race(stack->misses);
-			}
-			seq_printf(m, "%-14s %5d %10lu %10lu %10lu %10lu\n",
-				   memdesc_type_name(cached_types[i]), order,
-				   held, max, hits, misses);
-		}
-	}
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(memdesc_cache);
-
-static void memdesc_cache_turn_on(void)
-{
-	WRITE_ONCE(memdesc_cache_used, true);
-	/*
-	 * Pairs with the full barrier in memdesc_cache_pause(). Either
-	 * memdesc_cache_pause() sees that the lists are in use, or a CPU that
-	 * is about to add a page sees that the lists are paused.
-	 */
-	smp_mb();
-	static_branch_enable(&memdesc_cache_key);
-}
-
-/**
- * memdesc_cache_enable - Turn the lists on or off
- * @on: true to turn them on
- *
- * For tests. When the lists are turned off they are drained, but a CPU that has
- * not seen the change yet may add to them once more.
- *
- * Context: Process context, may sleep.
- * Return: Whether the lists were on before.
- */
-bool memdesc_cache_enable(bool on)
-{
-	const bool was = static_key_enabled(&memdesc_cache_key);
-
-	if (on) {
-		memdesc_cache_turn_on();
-	} else {
-		static_branch_disable(&memdesc_cache_key);
-		memdesc_cache_drain(true);
-	}
-	return was;
-}
-
-/*
- * These options find uses of freed pages, record who allocated a page, or make
- * allocations fail. The lists would hide all three, so they stay off.
- */
-static bool __init memdesc_cache_debugging(void)
-{
-	if (IS_ENABLED(CONFIG_KASAN) || IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC))
-		return true;
-	if (debug_pagealloc_enabled_static() || page_poisoning_enabled_static() ||
-	    want_init_on_free() ||
-	    static_branch_unlikely(&check_pages_enabled))
-		return true;
-#ifdef CONFIG_PAGE_OWNER
-	if (static_branch_unlikely(&page_owner_inited))
-		return true;
-#endif
-#ifdef CONFIG_PAGE_TABLE_CHECK
-	if (!static_branch_likely(&page_table_check_disabled))
-		return true;
-#endif
-	return false;
-}
-
-static int memdesc_cache_wanted __initdata = -1;
-
-static int __init memdesc_cache_setup(char *str)
-{
-	bool on;
-	int err = kstrtobool(str, &on);
-
-	if (!err)
-		memdesc_cache_wanted = on;
-	return err;
-}
-early_param("memdesc_cache", memdesc_cache_setup);
-
-static void __init memdesc_cache_init_cpu(unsigned int cpu)
-{
-	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
-
-	for (int i = 0; i < NR_CACHED_TYPES; i++) {
-		void **slot = cache->slots[i];
-
-		for (int order = 0; order < MEMDESC_CACHE_ORDERS; order++) {
-			struct memdesc_stack *stack = &cache->stack[i][order];
-
-			stack->cpu = cpu;
-			stack->nr_pages = 1 << order;
-			stack->desc = slot;
-			slot += memdesc_depth[order];
-		}
-	}
-}
-
-static int __init memdesc_cache_init(void)
-{
-	struct shrinker *shrinker;
-	unsigned int cpu;
-	int state, err;
-
-	/* No locks needed: the lists hold nothing until the key is on. */
-	for_each_possible_cpu(cpu)
-		memdesc_cache_init_cpu(cpu);
-
-	/*
-	 * If the shrinker, CPU hotplug or OOM callbacks cannot be set up, leave
-	 * the lists off: the memory that they hold could not be reclaimed.
-	 */
-	shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "memdesc_cache");
-	if (!shrinker)
-		return -ENOMEM;
-	scoped_guard(cpus_read_lock) {
-		cpumask_copy(&memdesc_cache_cpus, cpu_online_mask);
-		memdesc_cache_resize();
-		state = cpuhp_setup_state_nocalls_cpuslocked(CPUHP_BP_PREPARE_DYN,
-							     "mm/memdesc_cache:prepare",
-							     memdesc_cache_cpu_prepare,
-							     memdesc_cache_cpu_dead);
-	}
-	if (state < 0) {
-		shrinker_free(shrinker);
-		return state;
-	}
-	err = register_oom_notifier(&memdesc_cache_oom_nb);
-	if (err) {
-		cpuhp_remove_state_nocalls(state);
-		shrinker_free(shrinker);
-		return err;
-	}
-	/*
-	 * Held pages are free memory and must go before memory that is in use.
-	 * With seeks 0, reclaim takes half of them at every priority; with
-	 * batch 1, it does so even if they are few.
-	 */
-	shrinker->seeks = 0;
-	shrinker->batch = 1;
-	shrinker->count_objects = memdesc_cache_count;
-	shrinker->scan_objects = memdesc_cache_scan;
-	shrinker_register(shrinker);
-
-	debugfs_create_file("memdesc_cache", 0400, NULL, NULL,
-			    &memdesc_cache_fops);
-
-	if (memdesc_cache_wanted < 0)
-		memdesc_cache_wanted = !memdesc_cache_debugging();
-	if (memdesc_cache_wanted)
-		memdesc_cache_turn_on();
-	return 0;
-}
-postcore_initcall(memdesc_cache_init);

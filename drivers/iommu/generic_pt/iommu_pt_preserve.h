@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Preserving a page table for the next kernel; iommu_pt_restore.h is the other
- * half. Included by iommu_pt.h.
+ * Preserving a page table for the next kernel. The other half is
+ * iommu_pt_restore.h. iommu_pt.h includes both.
  *
- * While a page table is preserved it has other ops. That costs the ordinary ones
- * nothing: map and unmap are called through a pointer anyhow.
+ * While a page table is preserved, its ops point to functions that refuse every
+ * change. This costs the ordinary functions nothing, because map and unmap are
+ * called through the ops anyway.
  */
 #ifndef __GENERIC_PT_IOMMU_PT_PRESERVE_H
 #define __GENERIC_PT_IOMMU_PT_PRESERVE_H
 
 #include <linux/sched.h>
 
-/* The features that travel, in the form in which they do. */
+/* The features that are handed over, as bits of enum pt_iommu_ser_features. */
 static u32 NS(features_to_ser)(unsigned int features)
 {
 	u32 ser = 0;
@@ -21,7 +22,7 @@ static u32 NS(features_to_ser)(unsigned int features)
 			ser |= pt_ser_features[i].ser;
 	}
 #ifdef PT_SER_ENCRYPT_FEATURE
-	/* The feature says that there would be a bit, if memory were encrypted. */
+	/* The feature says that entries have the bit if memory is encrypted. */
 	if ((features & BIT(PT_SER_ENCRYPT_FEATURE)) && __sme_set(0ULL))
 		ser |= PT_IOMMU_SER_ENCRYPTED;
 #endif
@@ -91,14 +92,14 @@ static size_t NS(preserved_unmap_range)(struct pt_iommu *iommu_table,
 					dma_addr_t iova, dma_addr_t len,
 					struct iommu_iotlb_gather *iotlb_gather)
 {
-	/* Zero bytes are what iommu_map() unmaps when it was refused. */
+	/* iommu_map() unmaps zero bytes after its map was refused. */
 	if (len)
 		pr_warn_ratelimited("%s: cannot unmap %pad: the page table is preserved\n",
 				    __stringify(PTPFX_RAW), &iova);
 	return 0;
 }
 
-/* The next kernel has the memory: here it can only be lost. */
+/* The next kernel gets the memory, so this kernel must not free it. */
 static void NS(preserved_deinit)(struct pt_iommu *iommu_table)
 {
 	WARN(1, "%s: a preserved page table is not freed\n",
@@ -149,8 +150,8 @@ static int NS(preserve)(struct pt_iommu *iommu_table, struct pt_iommu_ser *ser)
 	int ret;
 
 	/*
-	 * Before the tables are read: a map that begins now is refused, even if
-	 * the caller has not locked it out.
+	 * Change the ops before the tables are read: then a map that begins now is
+	 * refused, even if the caller has not locked it out.
 	 */
 	WRITE_ONCE(iommu_table->ops, &NS(preserved_ops));
 	range = pt_all_range(common);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Restoring a page table that the previous kernel preserved, the other half of
- * iommu_pt_preserve.h. Included by iommu_pt.h.
+ * Restoring a page table that the previous kernel preserved. The other half is
+ * iommu_pt_preserve.h. iommu_pt.h includes both.
  *
- * Nothing that comes in is trusted. A table may be read only once KHO has said
- * that it is preserved as one, and nothing is restored before the whole page
- * table was read and found sound: an IOMMU may be walking it, so half of it could
- * neither be used nor freed. So the tables are claimed while they are read, which can be
- * undone, and restored in the end by a step that cannot fail.
+ * Nothing that comes in is trusted. A table is read only after KHO has said that
+ * it is preserved as the table of an IOMMU. Nothing is restored before the whole
+ * page table was read and found correct: an IOMMU may be walking the page table,
+ * so one half of it could neither be used nor freed. So the tables are claimed
+ * while they are read, which can be undone. In the end all are restored by a step
+ * that cannot fail.
  */
 #ifndef __GENERIC_PT_IOMMU_PT_RESTORE_H
 #define __GENERIC_PT_IOMMU_PT_RESTORE_H
@@ -21,7 +22,7 @@ struct pt_iommu_restore_args {
 	struct iommu_pages_list list;
 	unsigned int nr_tables;
 	u64 hash;
-	/* As many as were preserved */
+	/* How many were preserved */
 	unsigned int max_tables;
 };
 
@@ -64,8 +65,9 @@ static int NS(claim_child)(struct pt_iommu_restore_args *restore,
 }
 
 /*
- * A leaf that the iteration can step over, and unmap later. Iterations begin at
- * any of its items, and HW sets the dirty bit of only one.
+ * Can the iteration step over this leaf, and unmap it later? All items of a
+ * contiguous leaf must say the same: an iteration can begin at any of them, and
+ * HW sets the dirty bit of only one.
  */
 static bool NS(leaf_sound)(const struct pt_state *pts)
 {
@@ -92,10 +94,10 @@ static bool NS(leaf_sound)(const struct pt_state *pts)
 }
 
 /*
- * Claim all tables below @table, which is claimed. Tables of level 0 point at
- * nothing that is restored here. They are most of the memory, and are read only
- * if the format has entries that say how many there are of them: one too large
- * would have an unmap clear what lies behind the table.
+ * Claim all tables below @table, which is claimed already. Tables of level 0 do
+ * not point at tables. They are most of the memory, so they are read only if an
+ * entry of the format can say how many entries belong together. If such a number
+ * were too large, an unmap would clear memory behind the table.
  */
 static int __claim_tables(struct pt_range *range, void *arg, unsigned int level,
 			  struct pt_table_p *table)
@@ -129,9 +131,9 @@ static int __claim_tables(struct pt_range *range, void *arg, unsigned int level,
 }
 
 /*
- * Describe the page table in @made, as if it were made by this kernel. Its
- * geometry is in @ser, and those features that travel; what may be in @ser is
- * limited by @cfg, of which @common is initialised.
+ * Describe the page table in @made, as if this kernel had made the page table.
+ * The geometry and the features that are handed over come from @ser. @cfg limits
+ * what @ser may say. @common was initialised from @cfg.
  */
 static int NS(restore_cfg)(struct pt_iommu_table_cfg *made,
 			   const struct pt_common *common,
@@ -157,8 +159,8 @@ static int NS(restore_cfg)(struct pt_iommu_table_cfg *made,
 	why = "features that are not possible here";
 	if (ser->features & ~possible)
 		goto refuse;
-	/* Memory encryption is not a limit, it is or is not. */
-	why = "tables that are encrypted, or not, unlike this kernel's";
+	/* Encryption is no limit: the tables and this kernel must agree. */
+	why = "the tables are encrypted and this kernel is not, or the reverse";
 	if ((ser->features ^ possible) & PT_IOMMU_SER_ENCRYPTED)
 		goto refuse;
 	why = "larger addresses than are possible here";
@@ -190,7 +192,7 @@ refuse:
 	return NS(restore_refuse)(err, ser->top_phys, why);
 }
 
-/* Is @common, made of what @ser says, what @ser says? */
+/* Was @common, which was made from @ser, made exactly as @ser says? */
 static bool NS(restore_made)(const struct pt_common *common,
 			     const struct pt_iommu_ser *ser)
 {
@@ -250,7 +252,7 @@ static int __debug_map_leaves(struct pt_range *range, void *arg,
 			pt_oaddr_t oa = pt_entry_oa(&pts);
 			pt_oaddr_t len = log2_to_int(pt_entry_oa_lg2sz(&pts));
 
-			/* Nothing is counted for address 0, nor by an unmap. */
+			/* Neither map nor unmap counts the page at address 0. */
 			if (!oa) {
 				oa = SZ_4K;
 				len -= SZ_4K;
@@ -262,8 +264,8 @@ static int __debug_map_leaves(struct pt_range *range, void *arg,
 }
 
 /*
- * With iommu.debug_pagealloc count what is mapped: it is uncounted when it is
- * unmapped.
+ * iommu.debug_pagealloc counts what is mapped. Count what the restored table maps,
+ * because an unmap will subtract it.
  */
 static void NS(debug_map_restored)(struct pt_iommu *iommu_table)
 {
@@ -283,38 +285,39 @@ static void NS(debug_map_restored)(struct pt_iommu *iommu_table)
 /**
  * pt_iommu_restore() - Initialize a table from one that the previous kernel preserved
  * @fmt_table: Table to initialize, prepared as for pt_iommu_init()
- * @cfg: Limits: the largest sizes of addresses, the highest top level, and all the
- *       features that the IOMMUs can handle which are to use the table. They
- *       may be larger than those of the table, whose geometry is in @ser. Of the
- *       features that are in &enum pt_iommu_ser_features the table has those
- *       that it was preserved with, and none besides; a driver that insists on
- *       one looks at @ser. One that the driver turns on later in a table that it
- *       makes, as VT-d does with PT_FEAT_VTDSS_FORCE_COHERENCE, or that every
- *       IOMMU can handle, like PT_FEAT_VTDSS_FORCE_WRITEABLE, has to be in @cfg
- *       as well. All other features are for this kernel to choose.
+ * @cfg: Limits: the largest sizes of addresses, the highest top level, and every
+ *       feature that the IOMMUs which will use the table can handle. The limits
+ *       may be larger than the table, whose geometry is in @ser. Of the features
+ *       in &enum pt_iommu_ser_features, the table gets those that it was
+ *       preserved with, and no others. A driver that needs one of them looks at
+ *       @ser. @cfg must also have those of them that a driver turns on only
+ *       after it has made a table, as VT-d does with
+ *       PT_FEAT_VTDSS_FORCE_COHERENCE, and those that every IOMMU can handle,
+ *       like PT_FEAT_VTDSS_FORCE_WRITEABLE. This kernel chooses all other
+ *       features.
  * @ser: From pt_iommu_preserve(), untrusted
  *
- * The table translates what it did when it was preserved, can be mapped to and
- * unmapped from, and pt_iommu_deinit() frees it. All of its tables are read but
- * those of the lowest level in formats where an entry there has one size. What
- * leaf entries translate to is taken as it is. With iommu.debug_pagealloc all
- * leaf entries are read, and counted as mapped.
+ * The table translates what it did when it was preserved. It can be mapped to and
+ * unmapped from, and pt_iommu_deinit() frees it. All tables are read, except for
+ * those of the lowest level in a format where entries of that level have only one
+ * size. The addresses in leaf entries are not checked. With iommu.debug_pagealloc
+ * all leaf entries are read, and counted as mapped.
  *
- * A table is refused in which an entry points at another table than it did when
- * it was preserved, be it a table of the same or of another page table.
+ * If an entry points at another table than when it was preserved, the whole page
+ * table is refused, even if the other table is a table of an IOMMU, too.
  *
- * If this fails then the ops of @fmt_table are NULL, nothing was restored and
- * it can be tried again.
+ * If this fails then the ops of @fmt_table are NULL and nothing was restored. It
+ * can be tried again.
  *
  * Context: Process context, may sleep. Nobody else restores the same table, or
  * parts of it.
  *
  * Return: 0. -EINVAL if the table exceeds what @cfg allows, or is damaged.
- * -ENOENT if some of it is not preserved, already restored, or there twice.
- * -EOPNOTSUPP if it is of an unknown version or has unknown features, if @cfg is
- * not supported, or if this kernel only keeps the memory of a table. -EHWPOISON if
- * a table has a hardware error. -ENOMEM. An error of the DMA API, if it cannot make the
- * tables incoherent.
+ * -ENOENT if some table is not preserved, was already restored, or is found
+ * twice. -EOPNOTSUPP if the version or a feature is unknown, if @cfg is not
+ * supported, or if this kernel only keeps the memory of a table. -EHWPOISON if a
+ * table has a hardware error. -ENOMEM. An error of the DMA API, if it cannot make
+ * the tables incoherent.
  */
 int pt_iommu_restore(struct pt_iommu_table *fmt_table,
 		     const struct pt_iommu_table_cfg *cfg,

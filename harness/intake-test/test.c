@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The tests of harness/intake: included behind what they test. */
+#include <sys/mman.h>
+
+#define M BIT(20)
+#define P PAGE_SIZE
+#define FDT M		/* where the handover FDT is */
+
+static struct kho_radix_tree map, pages;
+static const char *test_name;
+
+#define CHECK(x) do { \
+	if (!(x)) { \
+		printf("FAIL %s, line %d: %s\n%s", test_name, __LINE__, #x, klog); \
+		exit(1); \
+	} \
+} while (0)
+
+static unsigned long key_of(unsigned long at, unsigned int order, unsigned int type)
+{
+	return kho_encode_key(memory + at, order, type);
+}
+
+static void add(unsigned long at, unsigned int order, unsigned int type)
+{
+	CHECK(!kho_radix_add_key(&map, key_of(at, order, type)));
+}
+
+static bool in_tree(struct kho_radix_tree *tree, unsigned long key)
+{
+	struct kho_radix_leaf *leaf = tree->root ? kho_radix_find(tree->root, key) : NULL;
+
+	return leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+}
+
+static bool in_map(unsigned long at, unsigned int order, unsigned int type)
+{
+	return in_tree(&map, key_of(at, order, type));
+}
+
+static bool kept(unsigned long at, unsigned int order, unsigned int type)
+{
+	return in_tree(&kho_kept.tree, key_of(at, order, type));
+}
+
+/* Do all pages, or none, stay away from the page allocator? */
+static bool held(unsigned long at, unsigned long nr)
+{
+	const unsigned long pfn = PHYS_PFN(memory + at);
+
+	for (unsigned long i = 0; i < nr; i++)
+		if (kho_preserved_next(pfn + i, pfn + i + 1) != pfn + i)
+			return false;
+	return true;
+}
+
+static bool is_free(unsigned long at, unsigned long nr)
+{
+	const unsigned long pfn = PHYS_PFN(memory + at);
+
+	return kho_preserved_next(pfn, pfn + nr) == pfn + nr;
+}
+
+/* A map with nothing but the FDT in it; its nodes are in ordinary memory. */
+static void begin(const char *name)
+{
+	test_name = name;
+	klog[0] = 0;
+	memset(&kho_kept, 0, sizeof(kho_kept));
+	memset(&kho_preserved, 0, sizeof(kho_preserved));
+	nr_late = 0;
+	may_allocate = LONG_MAX;
+	next_page = memory + MEMORY_SIZE - 2 * SCRATCH_SIZE;
+	CHECK(!kho_radix_init_tree(&map, NULL));
+	add(FDT, 0, KHO_MEMDESC_FOLIO);
+	free_ranges[0] = (struct range){ memory, memory + MEMORY_SIZE - SCRATCH_SIZE };
+	free_ranges[1] = (struct range){ free_ranges[0].end, memory + MEMORY_SIZE };
+	nr_free_ranges = 2;
+}
+
+/* Two regions of memory, or a reserved one between two: [at, at + size). */
+static void divide(unsigned long at, unsigned long size)
+{
+	free_ranges[2] = free_ranges[1];
+	free_ranges[1] = (struct range){ memory + at + size, free_ranges[0].end };
+	free_ranges[0].end = memory + at;
+	nr_free_ranges = 3;
+}
+
+static int take_in(bool v4)
+{
+	int err;
+
+	next_page = memory + MEMORY_SIZE - SCRATCH_SIZE;
+	err = kho_intake_check(&map, virt_to_phys(map.root), memory + FDT, v4, &pages);
+	if (!err)
+		kho_preserved_init(map.root, pages.root);
+	return err;
+}
+
+static void reserve(unsigned long at)
+{
+	late[nr_late++] = (struct memblock_region){ memory + at, P };
+}
+
+static void done(void)
+{
+	printf("ok %s\n", test_name);
+}
+
+static void test_unknown(void)
+{
+	begin("unknown types and orders are kept");
+	add(16 * M, 0, 13);
+	add(17 * M, 4, 15);
+	add(64 * M, MAX_PAGE_ORDER + 1, KHO_MEMDESC_IOPTDESC);
+	/* Over more than one leaf. */
+	add(256 * M, 16, KHO_MEMDESC_FOLIO);
+	add(18 * M, 0, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(false));
+	CHECK(!in_map(16 * M, 0, 13) && kept(16 * M, 0, 13));
+	CHECK(held(16 * M, 1) && is_free(16 * M + P, 1));
+	CHECK(kept(17 * M, 4, 15) && held(17 * M, 16) && is_free(17 * M + 16 * P, 16));
+	CHECK(held(64 * M, 2048) && is_free(72 * M, 2048));
+	CHECK(held(256 * M, 65536));
+	CHECK(in_map(18 * M, 0, KHO_MEMDESC_FOLIO) && held(18 * M, 1));
+	CHECK(kho_kept.entries == 4 && kho_kept.pages == 1 + 16 + 2048 + 65536);
+	CHECK(!strstr(klog, "left out"));
+	CHECK(strstr(klog, "kept 0x1000000, order 0, type 13: unknown type\n"));
+	CHECK(strstr(klog, "kept 0x4000000, order 11, type 11: order that"));
+	done();
+
+	begin("types in a map that has none are kept");
+	kho_radix_del_key(&map, key_of(FDT, 0, KHO_MEMDESC_FOLIO));
+	add(FDT, 0, KHO_MEMDESC_UNTYPED);
+	add(16 * M, 0, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(true));
+	CHECK(kept(16 * M, 0, KHO_MEMDESC_FOLIO) && held(16 * M, 1));
+	done();
+
+	begin("memory on two nodes is kept, unless it can be divided");
+	add(16 * M, MAX_PAGE_ORDER, KHO_MEMDESC_FOLIO);
+	divide(18 * M, 0);
+	CHECK(!take_in(false));
+	CHECK(kept(16 * M, MAX_PAGE_ORDER, KHO_MEMDESC_FOLIO));
+	CHECK(held(16 * M, MAX_ORDER_NR_PAGES));
+	done();
+
+	begin("memory on two nodes that can be divided");
+	add(16 * M, MAX_PAGE_ORDER, KHO_MEMDESC_SPLIT);
+	divide(18 * M, 0);
+	CHECK(!take_in(false));
+	CHECK(in_map(16 * M, MAX_PAGE_ORDER, KHO_MEMDESC_SPLIT));
+	CHECK(!kho_kept.entries);
+	done();
+}
+
+static void test_impossible(void)
+{
+	begin("what cannot be is dropped, whatever the type");
+	add(16 * M, 0, 13);				/* reserved */
+	add(8 * M, 12, 14);				/* in part */
+	add(MEMORY_SIZE - 4 * M, 0, 13);		/* scratch */
+	add(2 * MEMORY_SIZE, 0, 14);			/* beyond memory */
+	add(FDT, 0, 15);				/* another's */
+	divide(16 * M, P);
+	CHECK(!take_in(false));
+	CHECK(!kho_kept.entries && strstr(klog, "5 entries left out\n"));
+	CHECK(is_free(8 * M, 2048) && held(FDT, 1));
+	done();
+}
+
+static void test_overlap(void)
+{
+	begin("what is understood is believed");
+	add(16 * M, 9, 13);
+	add(16 * M + 2 * P, 0, KHO_MEMDESC_IOPTDESC);
+	/* Larger orders, and smaller types, come first in the map. */
+	add(32 * M, 11, KHO_MEMDESC_FOLIO);
+	add(36 * M, 9, KHO_MEMDESC_SPLIT);
+	CHECK(!take_in(false));
+	CHECK(!kho_kept.entries && strstr(klog, "2 entries left out\n"));
+	CHECK(in_map(16 * M + 2 * P, 0, KHO_MEMDESC_IOPTDESC));
+	CHECK(is_free(16 * M, 2) && held(16 * M + 2 * P, 1) && is_free(16 * M + 3 * P, 509));
+	CHECK(in_map(36 * M, 9, KHO_MEMDESC_SPLIT) && held(36 * M, 512));
+	CHECK(is_free(32 * M, 1024) && is_free(38 * M, 512));
+	done();
+
+	begin("of two that are not understood neither is free");
+	add(16 * M, 3, 13);
+	add(16 * M + 4 * P, 2, 14);
+	CHECK(!take_in(false));
+	CHECK(kho_kept.entries == 2 && held(16 * M, 8));
+	done();
+}
+
+static void test_take(void)
+{
+	begin("reserve_mem takes what is its own");
+	add(16 * M, 1, KHO_MEMDESC_SPLIT);
+	add(16 * M + 2 * P, 0, KHO_MEMDESC_SPLIT);
+	add(16 * M + 3 * P, 0, KHO_MEMDESC_FOLIO);
+	add(32 * M, 3, KHO_MEMDESC_SPLIT);
+	CHECK(!take_in(false));
+	/* A part; with another's; from the middle; nothing; the map. */
+	CHECK(kho_preserved_take(memory + 16 * M, P) == -EINVAL);
+	CHECK(kho_preserved_take(memory + 16 * M, 4 * P) == -EINVAL);
+	CHECK(kho_preserved_take(memory + 32 * M + P, P) == -EINVAL);
+	CHECK(kho_preserved_take(memory + 48 * M, P) == -EINVAL);
+	/* Of what is not preserved only the ends may be missing. */
+	CHECK(kho_preserved_take(memory + 48 * M + P / 2, 3 * P) == -EINVAL);
+	CHECK(kho_preserved_take(virt_to_phys(map.root), P) == -EINVAL);
+	CHECK(held(16 * M, 4) && held(32 * M, 8));
+	CHECK(!kho_preserved_take(memory + 16 * M, 3 * P));
+	CHECK(is_free(16 * M, 3) && held(16 * M + 3 * P, 1));
+	CHECK(in_map(16 * M + 3 * P, 0, KHO_MEMDESC_FOLIO));
+	CHECK(kho_preserved_take(memory + 16 * M, 3 * P) == -EINVAL);
+	CHECK(!kho_preserved_take(memory + 32 * M, 8 * P));
+	reserve(16 * M);
+	reserve(32 * M);
+	CHECK(!kho_preserved_settle(memory + FDT) && !klog[0]);
+	done();
+
+	begin("regions of reserve_mem that share a page");
+	add(16 * M, 0, KHO_MEMDESC_SPLIT);
+	add(16 * M + P, 0, KHO_MEMDESC_SPLIT);
+	add(32 * M, 0, KHO_MEMDESC_SPLIT);
+	add(32 * M + P, 0, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(false));
+	CHECK(!kho_preserved_take(memory + 16 * M + P / 2, P));
+	CHECK(!kho_preserved_take(memory + 16 * M + 3 * P / 2, P));
+	CHECK(kho_preserved_take(memory + 32 * M + P / 2, P) == -EINVAL);
+	done();
+}
+
+static void test_settle(void)
+{
+	begin("what is reserved late is lost, but not what is kept around it");
+	add(16 * M, 3, KHO_MEMDESC_IOPTDESC);
+	add(17 * M, 3, 13);
+	add(18 * M, 0, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(false));
+	reserve(16 * M + 5 * P);
+	reserve(17 * M + 5 * P);
+	CHECK(!kho_preserved_settle(memory + FDT));
+	CHECK(!in_map(16 * M, 3, KHO_MEMDESC_IOPTDESC) && is_free(16 * M, 8));
+	CHECK(held(17 * M, 5) && is_free(17 * M + 5 * P, 1) && held(17 * M + 6 * P, 2));
+	CHECK(in_map(18 * M, 0, KHO_MEMDESC_FOLIO));
+	CHECK(strstr(klog, "2 preservations are lost "));
+	done();
+
+	begin("nothing can be used without the FDT or the map");
+	for (int i = 0; i < 2; i++) {
+		begin(test_name);
+		add(17 * M, 3, 13);
+		CHECK(!take_in(false));
+		reserve(i ? FDT : virt_to_phys(map.root) - memory);
+		CHECK(kho_preserved_settle(memory + FDT) == -EINVAL);
+		CHECK(!kho_preserved.map && !kho_kept.tree.root && !kho_kept.entries);
+	}
+	done();
+}
+
+static void test_enomem(void)
+{
+	int err = -ENOMEM;
+	long before, nr;
+
+	for (nr = 0; err; nr++) {
+		begin("each allocation fails");
+		add(16 * M, 0, 13);
+		add(300 * M, 4, 15);
+		add(64 * M, MAX_PAGE_ORDER + 1, KHO_MEMDESC_IOPTDESC);
+		add(500 * M, 0, KHO_MEMDESC_FOLIO);
+		before = in_use;
+		may_allocate = nr;
+		err = take_in(false);
+		CHECK(!err || err == -ENOMEM);
+		if (err)
+			CHECK(in_use == before && !kho_kept.tree.root && !kho_kept.entries);
+	}
+	CHECK(nr > 10);
+	done();
+}
+
+int main(void)
+{
+	const size_t size = 3 * MEMORY_SIZE;
+	void *virt = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (virt == MAP_FAILED)
+		return 1;
+	memory = ALIGN(virt_to_phys(virt), MEMORY_SIZE);
+	test_unknown();
+	test_impossible();
+	test_overlap();
+	test_take();
+	test_settle();
+	test_enomem();
+	return 0;
+}
