@@ -3,6 +3,8 @@
  * Test of the handover of IOMMU page tables: calls that have to fail.
  */
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/module.h>
@@ -14,6 +16,9 @@
 
 /* The address in an entry that points at a table */
 #define IPT_ADDRESS	GENMASK_ULL(51, 12)
+
+/* How many allocations have failed in the current command */
+static unsigned long ipt_failed;
 
 /**
  * ipt_preserve_nomem - Preserve a page table while each allocation fails once
@@ -33,6 +38,7 @@ void ipt_preserve_nomem(struct ipt_table *table)
 			pt_iommu_unpreserve(&table->iommu);
 		if (!handover_test_alloc_failed())
 			break;
+		ipt_failed++;
 		if (err)
 			ipt_expect(table, "preserve without memory", -ENOMEM,
 				   err);
@@ -53,11 +59,25 @@ int ipt_restore_nomem(struct ipt_table *table, const struct pt_iommu_ser *ser)
 	for (unsigned int nth = 1; nth < HANDOVER_TEST_MAX_ALLOCS; nth++) {
 		handover_test_fail_alloc(nth);
 		err = ipt_restore_table(table, ser);
-		if (!handover_test_alloc_failed() || !err)
+		if (!handover_test_alloc_failed())
 			return err;
+		ipt_failed++;
+		if (!err)
+			return 0;
 		ipt_expect(table, "restore without memory", -ENOMEM, err);
 	}
 	return ipt_restore_table(table, ser);
+}
+
+/**
+ * ipt_tell_failed - Say how many allocations failed since the last call
+ * @cmd: The command in which they failed
+ */
+void ipt_tell_failed(const char *cmd)
+{
+	if (ipt_failed)
+		pr_info("%s: iommu_table: %lu allocations failed\n", cmd, ipt_failed);
+	ipt_failed = 0;
 }
 
 /* @err is 0 where it depends on the mappings how far the walk comes. */

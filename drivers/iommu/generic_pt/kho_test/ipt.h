@@ -89,6 +89,7 @@ void ipt_edges(struct ipt_table *table);
 /* bad.c */
 void ipt_preserve_nomem(struct ipt_table *table);
 int ipt_restore_nomem(struct ipt_table *table, const struct pt_iommu_ser *ser);
+void ipt_tell_failed(const char *cmd);
 void ipt_access(const struct ipt_table *table, const struct pt_iommu_ser *ser);
 void ipt_check_access(const struct ipt_table *table,
 		      const struct pt_iommu_ser *ser);

@@ -453,6 +453,7 @@ static void ipt_after(const char *cmd)
 {
 	pr_info("ns per table: preserve %llu, restore %llu\n",
 		ipt_mean_cost(&ipt_preserving), ipt_mean_cost(&ipt_restoring));
+	ipt_tell_failed(cmd);
 }
 
 static void ipt_report(struct seq_file *m)
