@@ -18,6 +18,7 @@
 #include <linux/kho/abi/memdesc.h>
 #include <linux/kho_memdesc.h>
 #include <linux/kthread.h>
+#include <linux/log2.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -787,6 +788,69 @@ static void overlap_vmalloc(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, 0), -EEXIST);
 	}
 	kho_vmalloc_unpreserve(&ser);
+}
+
+static int map_add(unsigned long pfn, unsigned int order)
+{
+	int err;
+
+	kho_map_lock();
+	err = kho_map_add(pfn, order, KHO_MEMDESC_METADATA);
+	kho_map_unlock();
+	return err;
+}
+
+static void map_del(unsigned long pfn, unsigned int order)
+{
+	kho_map_lock();
+	kho_map_del(pfn, order, KHO_MEMDESC_METADATA);
+	kho_map_unlock();
+}
+
+static bool map_has(unsigned long pfn)
+{
+	bool has;
+
+	kho_map_lock();
+	has = kho_is_preserved(pfn);
+	kho_map_unlock();
+	return has;
+}
+
+/* More than a window. Only the map is asked: nobody can allocate that much. */
+static void overlap_windows(struct kunit *test)
+{
+	const unsigned int order = ilog2(KHO_LEAF_BITS) + 1;
+	const unsigned long nr = 1UL << order;
+	unsigned long pfn;
+
+	/* Anywhere where nothing is preserved, and everything could be. */
+	for (pfn = nr; pfn + nr <= max_pfn; pfn += nr) {
+		if (!map_add(pfn, order))
+			break;
+	}
+	if (pfn + nr > max_pfn)
+		kunit_skip(test, "no %lu pages in one place", nr);
+
+	KUNIT_EXPECT_EQ(test, map_add(pfn, order), -EEXIST);
+	for (unsigned long i = 0; i < nr; i += nr / 2 - 1) {
+		KUNIT_EXPECT_TRUE(test, map_has(pfn + i));
+		KUNIT_EXPECT_EQ(test, map_add(pfn + i, 0), -EEXIST);
+	}
+	map_del(pfn, order);
+	KUNIT_EXPECT_FALSE(test, map_has(pfn));
+	KUNIT_EXPECT_FALSE(test, map_has(pfn + nr - 1));
+
+	/* What is wrong in the second window undoes the first one. */
+	KUNIT_EXPECT_EQ(test, map_add(pfn + nr - 1, 0), 0);
+	KUNIT_EXPECT_EQ(test, map_add(pfn, order), -EEXIST);
+	KUNIT_EXPECT_FALSE(test, map_has(pfn));
+	KUNIT_EXPECT_EQ(test, map_add(pfn, 0), 0);
+	map_del(pfn, 0);
+	map_del(pfn + nr - 1, 0);
+
+	KUNIT_EXPECT_EQ(test, map_add(pfn, order), 0);
+	map_del(pfn, order);
 }
 
 /* Memory of another type or order than the call is for. */
@@ -1685,6 +1749,7 @@ static struct kunit_case kho_memdesc_cases[] = {
 	KUNIT_CASE(overlap_around),
 	KUNIT_CASE(overlap_partial),
 	KUNIT_CASE(overlap_vmalloc),
+	KUNIT_CASE(overlap_windows),
 	KUNIT_CASE(wrong_type_slab),
 	KUNIT_CASE(wrong_type_large_kmalloc),
 	KUNIT_CASE(wrong_type_ptdesc),
