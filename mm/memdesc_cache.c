@@ -46,6 +46,9 @@ DEFINE_PER_CPU(struct memdesc_cache, memdesc_cache) = {
 
 DEFINE_STATIC_KEY_FALSE(memdesc_cache_key);
 
+/* How many tasks are about to isolate the first pageblock of a range. */
+atomic_t memdesc_cache_paused;
+
 static __always_inline struct memdesc_stack *
 memdesc_stack(enum memdesc_type type, unsigned int order)
 {

@@ -81,6 +81,7 @@ DECLARE_PER_CPU(struct memdesc_cache, memdesc_cache);
 DECLARE_STATIC_KEY_FALSE(memdesc_cache_key);
 
 /* memdesc_cache.c */
+extern atomic_t memdesc_cache_paused;
 void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
 		       unsigned int nr, unsigned int order,
 		       enum memdesc_type type);
@@ -89,11 +90,7 @@ void memdesc_release(void **desc, unsigned int nr, unsigned int order,
 
 /* memdesc_cache_drain.c */
 
-/* How many tasks are about to isolate the first pageblock of a range. */
-extern atomic_t memdesc_cache_paused;
-/* The lists were on at some time, so they may hold pages even if off now. */
 extern bool memdesc_cache_used;
-
 unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 				  unsigned int order, enum memdesc_type type,
 				  unsigned long goal, bool sync);

@@ -14,7 +14,7 @@
 #include "memdesc.h"
 #include "memdesc_cache.h"
 
-atomic_t memdesc_cache_paused;
+/* The lists were on at some time, so they may hold pages even if off now. */
 bool memdesc_cache_used;
 
 /*

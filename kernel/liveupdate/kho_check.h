@@ -167,7 +167,7 @@ static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned i
 	return !kho_write_v4 || order < kho_types[type].nr_v4_orders;
 }
 
-/* kho_check_page(), which see, for callers that know the type. */
+/* As kho_check_page(), for callers that know the type. */
 static __always_inline int __kho_check_page(struct page *page,
 					    unsigned int order,
 					    enum kho_memdesc type)

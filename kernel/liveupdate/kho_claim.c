@@ -224,9 +224,9 @@ void kho_prep_pages(struct page *page, unsigned int order,
  * Sets what the allocation had set in the pages themselves, unless that was done
  * at boot. slab_adopt() does the rest for a slab.
  *
- * kho_account_claimed() must follow. If something else that the type needs
- * cannot be had, the caller instead puts the page type and the claim, which is
- * page->private, back; then this can be done again.
+ * The caller must call kho_account_claimed() next. If the caller cannot allocate
+ * something else that the type needs, it instead resets the page type and
+ * page->private, which is the claim. Then it may call this function again.
  *
  * Context: Any; the memory is claimed.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Claims, inside: taking the stamp of preserved memory, and giving its pages the
- * state that they had. Other files find the functions, which are also the ones
- * with comments, in kexec_handover_internal.h and kho_claim.c.
+ * state that they had. Other files use the functions that are declared in
+ * kexec_handover_internal.h. kho_claim.c has the comments of these functions.
  *
  * The functions here are inline for kho_folio_restore(): with the type constant
  * restoring a folio of order 0 takes 88 instructions, those of the page

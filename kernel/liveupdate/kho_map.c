@@ -129,10 +129,10 @@ static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
 }
 
 /*
- * Memory that comes online can have been offline when its window was made, and
- * was perhaps removed in between, and is another memory then. Nothing in it is
- * preserved while it comes online. Once it is online its bits belong to those who
- * preserve it: then it is too late to clear any.
+ * A window may have been made while the memory in its range was offline, or
+ * before other memory took that range. So mark the places anew now, while nothing
+ * there can be preserved. Once the memory is online, a set bit may mean that the
+ * page is preserved, and must not be cleared.
  */
 static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 			     void *data)

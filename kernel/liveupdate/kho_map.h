@@ -110,7 +110,7 @@ static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
  * of one word or all of several words. find_next_bit(), bitmap_set() and
  * bitmap_clear() do not know that, and take three times as long for 2 MiB.
  */
-static __always_inline unsigned long kho_block_mask(unsigned long start,
+static __always_inline unsigned long kho_span_mask(unsigned long start,
 						    unsigned int order)
 {
 	if (order >= ilog2(BITS_PER_LONG))
@@ -118,11 +118,11 @@ static __always_inline unsigned long kho_block_mask(unsigned long start,
 	return (BIT(1U << order) - 1) << (start % BITS_PER_LONG);
 }
 
-static __always_inline bool kho_block_empty(const unsigned long *bitmap,
+static __always_inline bool kho_span_empty(const unsigned long *bitmap,
 					    unsigned long start,
 					    unsigned int order)
 {
-	const unsigned long mask = kho_block_mask(start, order);
+	const unsigned long mask = kho_span_mask(start, order);
 	const unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
 
 	for (const unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end;
@@ -133,22 +133,22 @@ static __always_inline bool kho_block_empty(const unsigned long *bitmap,
 	return true;
 }
 
-static __always_inline void kho_block_set(unsigned long *bitmap,
+static __always_inline void kho_span_set(unsigned long *bitmap,
 					  unsigned long start,
 					  unsigned int order)
 {
-	const unsigned long mask = kho_block_mask(start, order);
+	const unsigned long mask = kho_span_mask(start, order);
 	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
 
 	for (unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end; word++)
 		*word |= mask;
 }
 
-static __always_inline void kho_block_clear(unsigned long *bitmap,
+static __always_inline void kho_span_clear(unsigned long *bitmap,
 					    unsigned long start,
 					    unsigned int order)
 {
-	const unsigned long mask = kho_block_mask(start, order);
+	const unsigned long mask = kho_span_mask(start, order);
 	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
 
 	for (unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end; word++)
@@ -201,7 +201,7 @@ static __always_inline bool kho_map_add_quick(unsigned long pfn,
 	return added;
 }
 
-/* kho_map_del() for order 0, in the same way. */
+/* kho_map_del() for order 0, without kho_map_sem. False: take the slow path. */
 static __always_inline bool kho_map_del_quick(unsigned long pfn,
 					      enum kho_memdesc type)
 {
@@ -277,9 +277,9 @@ static __always_inline int kho_map_add_small(unsigned long pfn,
 			goto unlock;
 		__set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
 	} else {
-		if (!kho_block_empty(window->busy, start, order))
+		if (!kho_span_empty(window->busy, start, order))
 			goto unlock;
-		kho_block_set(window->busy, start, order);
+		kho_span_set(window->busy, start, order);
 		set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
 	}
 	window->nr_preserved += 1UL << order;
@@ -289,7 +289,7 @@ unlock:
 	return err;
 }
 
-/* kho_map_add(), which see, for callers that know the type. */
+/* As kho_map_add(), for callers that know the type. */
 static __always_inline int __kho_map_add(unsigned long pfn, unsigned int order,
 					 enum kho_memdesc type)
 {
@@ -329,7 +329,7 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 	} else {
 		found = test_and_clear_bit(bit, window->leaf->bitmap);
 		if (likely(found))
-			kho_block_clear(window->busy, start, order);
+			kho_span_clear(window->busy, start, order);
 	}
 	if (likely(found))
 		window->nr_preserved -= 1UL << order;
@@ -339,7 +339,7 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 	return found;
 }
 
-/* kho_map_del(), which see, in the same way. */
+/* As kho_map_del(), for callers that know the type. */
 static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
 					  enum kho_memdesc type)
 {

@@ -26,8 +26,8 @@ static enum kho_memdesc kho_pages_type(struct page *page)
  * @page: from alloc_pages(), with or without __GFP_COMP; or an order 0 folio
  * @order: the order that it was allocated with
  *
- * A block that is not compound does not know its own order: pass the wrong one
- * and, if the memory does not happen to show it, the wrong one is restored.
+ * A block that is not compound does not know its own order. If @order is wrong,
+ * and the pages do not show it, the block is restored with the wrong order.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".

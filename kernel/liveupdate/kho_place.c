@@ -127,9 +127,9 @@ static noinline struct folio *kho_alloc_early_folio(unsigned int order)
  * kho_alloc_folio - allocate memory that the next kernel finds
  * @order: the order
  *
- * For what KHO itself hands over, such as the nodes of the map. Its owner does
- * not care where it lies, so it must not fail because the page allocator
- * happened to choose memory that was added after this boot.
+ * This is for memory that KHO hands over for itself, such as the nodes of the
+ * map. Any place that the next kernel finds is good enough. So this function does
+ * not give up if the page allocator chooses memory that was added after this boot.
  *
  * Context: Process context, may sleep.
  * Return: a folio, cleared, or %NULL.

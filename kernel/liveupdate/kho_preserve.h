@@ -57,7 +57,7 @@ static __always_inline void kho_unpreserve_one(struct page *page,
 		kho_map_del(page_to_pfn(page), 0, type);
 }
 
-/* So many pages are preserved at most while a window is locked. */
+/* The most pages that are preserved under one hold of a window's lock. */
 #define KHO_RUN_MAX	256
 
 /*
@@ -96,7 +96,7 @@ kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
 	return i;
 }
 
-/* kho_preserve_page_descs(), which see, for callers that know the type. */
+/* As kho_preserve_page_descs(), for callers that know the type. */
 static __always_inline int kho_preserve_batch(struct page **pages,
 					      unsigned long nr, int order,
 					      enum kho_memdesc type)
@@ -120,7 +120,7 @@ static __always_inline int kho_preserve_batch(struct page **pages,
 			}
 		}
 
-		/* Of another order or type, first of its window, or refused. */
+		/* Another order or type, no window yet, or to be refused. */
 		err = kho_check_page(pages[i], o, type);
 		if (!err)
 			err = kho_map_add(page_to_pfn(pages[i]), o, type);

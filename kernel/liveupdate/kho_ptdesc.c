@@ -108,7 +108,7 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 	pt = page_ptdesc(page);
 	if (!kho_ptdesc_construct(pt, info.type)) {
 		page->page_type = UINT_MAX;
-		/* Stay claimed: kho_unclaim() releases all of this at once. */
+		/* Put the claim back, for kho_unclaim() to release. */
 		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);

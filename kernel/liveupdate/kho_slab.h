@@ -44,7 +44,8 @@
  *	Make an old slab a slab of a cache of this kernel: slab_adopt(). Its
  *	objects can then be handed out where they are.
  * disown
- *	Undo that, because the cache is destroyed: slab_disown().
+ *	Take an adopted slab from its cache, because the cache is destroyed:
+ *	slab_disown().
  * large
  *	Memory that kmalloc() takes from the page allocator, because it is larger
  *	than the objects of any kmalloc cache.

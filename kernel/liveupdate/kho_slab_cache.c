@@ -95,8 +95,9 @@ static bool kho_slab_same_room(unsigned int a, unsigned int b)
  *
  * A cache that cannot be merged has one user, so its object size is the size of
  * the user's objects. The object size of a cache that can be merged is the size
- * of the largest objects among its users. It says little about the others, and it
- * grows when another user comes. Such a cache never has debugging.
+ * of the largest objects among its users. That size says little about the objects
+ * of the other users, and grows when a user with larger objects comes. Such a
+ * cache never has debugging.
  *
  * What merged users have in common is the room that an object takes. This room is
  * the same in both kernels, whichever users share a cache in each.

@@ -28,9 +28,9 @@
 static LIST_HEAD(kho_slab_adopted);
 
 /*
- * Let the next restore look at @old first. Not if it has no objects left: then
- * kho_slab_in_forget() may have checked kho_slab_in.last already, and is about to
- * free @old.
+ * Let the next restore look at @old first, unless @old has no objects left. In
+ * that case kho_slab_in_forget() may have checked kho_slab_in.last already, and
+ * may be about to free @old.
  */
 static void kho_slab_in_remember(struct kho_old_slab *old)
 {
@@ -175,8 +175,8 @@ static void kho_slab_in_clear_rest(const struct kho_old_slab *old,
 }
 
 /*
- * Claim the pages of @old, and let @cache adopt the slab if it can. No error if it
- * cannot: old->cache says whose slab it is.
+ * Claim the pages of @old, and let @cache adopt the slab if it can. Afterwards
+ * old->cache is the cache that has the slab, or NULL, which is no error.
  */
 static int kho_slab_in_adopt(struct kho_old_slab *old,
 			     struct kmem_cache *cache, bool in_place)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a type of preserved memory is. kho_types[] has a row for each type on the
- * wire, and is the only place in KHO to change for a new one. What the pages of
- * a type look like is in the row of its memdesc type, in mm/memdesc.h;
- * kho_check.h joins the two.
+ * wire. A new type needs a row here and, if its memory has no reference count, a
+ * word in kho_type_frozen(). What the pages of a type look like is in the row of
+ * its memdesc type, in mm/memdesc.h. kho_check.h joins the two.
  */
 #ifndef _KHO_TYPE_H
 #define _KHO_TYPE_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Types of preserved memory: their names, the line in the log that says why
- * memory was refused, and the check of pages against their type. Nothing here
+ * Pages against their type, out of line: kho_check.h has the check itself. And
+ * what the log says: the names of types, and why memory was refused. Nothing here
  * has a state.
  */
 
