@@ -89,7 +89,6 @@ void memdesc_release(void **desc, unsigned int nr, unsigned int order,
 		     enum memdesc_type type);
 
 /* memdesc_cache_drain.c */
-
 extern bool memdesc_cache_used;
 unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 				  unsigned int order, enum memdesc_type type,

@@ -111,7 +111,7 @@ static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
  * bitmap_clear() do not know that, and take three times as long for 2 MiB.
  */
 static __always_inline unsigned long kho_span_mask(unsigned long start,
-						    unsigned int order)
+						   unsigned int order)
 {
 	if (order >= ilog2(BITS_PER_LONG))
 		return ~0UL;
@@ -119,8 +119,8 @@ static __always_inline unsigned long kho_span_mask(unsigned long start,
 }
 
 static __always_inline bool kho_span_empty(const unsigned long *bitmap,
-					    unsigned long start,
-					    unsigned int order)
+					   unsigned long start,
+					   unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
 	const unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
@@ -134,8 +134,8 @@ static __always_inline bool kho_span_empty(const unsigned long *bitmap,
 }
 
 static __always_inline void kho_span_set(unsigned long *bitmap,
-					  unsigned long start,
-					  unsigned int order)
+					 unsigned long start,
+					 unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
 	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
@@ -145,8 +145,8 @@ static __always_inline void kho_span_set(unsigned long *bitmap,
 }
 
 static __always_inline void kho_span_clear(unsigned long *bitmap,
-					    unsigned long start,
-					    unsigned int order)
+					   unsigned long start,
+					   unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
 	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
