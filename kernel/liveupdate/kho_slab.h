@@ -176,13 +176,14 @@ kho_slab_record_matches(const struct kho_slab_record *rec,
 static __always_inline struct kho_slab_record *
 kho_slab_find_record(const struct slab *slab)
 {
-	const phys_addr_t phys = virt_to_phys(slab_address(slab));
+	/* By the page, not by the address: that is fewer instructions. */
+	const unsigned long pfn = page_to_pfn(slab_page(slab));
 	struct kho_slab_record *rec;
 
-	rec = kho_pfn_map_find(&kho_slab_out.slabs, PHYS_PFN(phys));
+	rec = kho_pfn_map_find(&kho_slab_out.slabs, pfn);
 	if (unlikely(rec && !kho_slab_record_matches(rec, slab,
 						     slab->slab_cache)))
-		return kho_slab_stale(phys);
+		return kho_slab_stale(PFN_PHYS(pfn));
 	return rec;
 }
 
