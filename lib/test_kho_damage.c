@@ -40,6 +40,8 @@
  *	exist, that is, this kernel was booted with reserve_mem=4K:4K:damage.
  * expect refused
  *	It has to boot as if nothing had been handed over.
+ * expect no slabs
+ *	It must not find any object of a slab, and has to keep the memory of all.
  * expect nothing
  *	It has to restore everything.
  * held NUMBER
@@ -63,8 +65,10 @@
 #include <linux/kho/abi/slab.h>
 #include <linux/kho_memdesc.h>
 #include <linux/kho_radix_tree.h>
+#include <linux/kstrtox.h>
 #include <linux/libfdt.h>
 #include <linux/list.h>
+#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/random.h>
@@ -73,6 +77,10 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/unaligned.h>
+
+#ifdef CONFIG_X86
+#include <asm/x86_init.h>
+#endif
 
 #include "../kernel/liveupdate/kexec_handover_internal.h"
 
@@ -563,6 +571,7 @@ enum khd_slab {
 	KHD_SLAB_ALIGN,
 	KHD_SLAB_FLAGS,
 	KHD_SLAB_CLASS,
+	KHD_SLAB_BITS,
 };
 
 /* Everything around that slab, as a larger slab. A record has no address 0. */
@@ -579,40 +588,83 @@ static void khd_slab_greedy(struct kho_slab_record *new)
 	new->bitmap[0] = 1;
 }
 
-/* A chunk of the test's own before the others, for records of up to 64 objects. */
-static struct kho_slab_chunk *khd_slab_chunk(void)
+static size_t khd_record_size(unsigned int chain)
 {
-	static struct kho_slab_chunk *chunk;
-	phys_addr_t next = khd_first_chunk();
+	return struct_size_t(struct kho_slab_record, bitmap, 1UL << chain);
+}
+
+static struct kho_slab_record *khd_record(struct kho_slab_chunk *chunk,
+					  unsigned int chain, unsigned int i)
+{
+	return (void *)chunk->data + i * khd_record_size(chain);
+}
+
+/* The chain with the longest bitmaps that are in use. */
+static unsigned int khd_long_chain(void)
+{
+	unsigned int chain = KHO_SLAB_RECORDS - 1;
+
+	while (chain && !khd_slabs()->chain[chain])
+		chain--;
+	return chain;
+}
+
+/* A chunk of the test's own before the others of the chain. */
+static struct kho_slab_chunk *khd_slab_chunk(unsigned int chain)
+{
+	static struct kho_slab_chunk *chunks[KHO_SLAB_RECORDS];
+	u64 *link = &khd_slabs()->chain[chain];
 	phys_addr_t phys;
 
-	if (chunk || !next)
-		return chunk;
+	if (chunks[chain] || !*link)
+		return chunks[chain];
 	phys = khd_new_pages(0);
 	if (!phys || khd_add_pages(phys, 0, KHO_MEMDESC_METADATA))
 		return NULL;
-	chunk = phys_to_virt(phys);
-	chunk->next = next;
-	khd_slabs()->chain[0] = phys;
-	return chunk;
+	chunks[chain] = phys_to_virt(phys);
+	chunks[chain]->next = *link;
+	*link = phys;
+	return chunks[chain];
 }
 
-/* A wrong copy of the first record of a slab. */
-static int khd_slab(u64 kind)
+/* The first record of a slab in a chain that was there before. */
+static struct kho_slab_record *khd_first_record(unsigned int chain)
 {
-	const size_t size = struct_size_t(struct kho_slab_record, bitmap, 1);
-	struct kho_slab_chunk *chunk = khd_slab_chunk();
-	struct kho_slab_record *new, *first;
+	struct kho_slab_chunk *chunk = khd_slab_chunk(chain);
 
 	if (!chunk)
-		return -ENOENT;
-	first = (void *)((struct kho_slab_chunk *)phys_to_virt(chunk->next))->data;
-	if (!first->phys)
-		return -ENOENT;
-	new = (void *)chunk->data + chunk->top * size;
-	memcpy(new, first, size);
+		return NULL;
+	chunk = phys_to_virt(chunk->next);
+	for (unsigned int i = 0; i < chunk->top; i++) {
+		if (khd_record(chunk, chain, i)->phys)
+			return khd_record(chunk, chain, i);
+	}
+	return NULL;
+}
 
-	switch ((enum khd_slab)kind) {
+/* A record is copied from chain 0, and to chain 0, unless a flag says otherwise. */
+#define KHD_FROM_LONG	1U
+#define KHD_TO_LONG	2U
+#define KHD_LONG	(KHD_FROM_LONG | KHD_TO_LONG)
+
+/* A wrong copy of the first record of a slab. */
+static int khd_slab(u64 arg)
+{
+	unsigned int chain = arg >> 32 & KHD_TO_LONG ? khd_long_chain() : 0;
+	unsigned int from = arg >> 32 & KHD_FROM_LONG ? khd_long_chain() : 0;
+	struct kho_slab_record *new, *first;
+	struct kho_slab_chunk *chunk;
+
+	if (!khd_slabs() || (arg >> 32 && !khd_long_chain()))
+		return -ENOENT;
+	chunk = khd_slab_chunk(chain);
+	first = khd_first_record(from);
+	if (!chunk || !first)
+		return -ENOENT;
+	new = khd_record(chunk, chain, chunk->top);
+	memcpy(new, first, khd_record_size(min(chain, from)));
+
+	switch ((enum khd_slab)(u32)arg) {
 	case KHD_SLAB_TWICE:
 		break;
 	case KHD_SLAB_NOT_PRESERVED:
@@ -643,6 +695,9 @@ static int khd_slab(u64 kind)
 		break;
 	case KHD_SLAB_CLASS:
 		new->class = KHO_NR_SLAB_CLASSES;
+		break;
+	case KHD_SLAB_BITS:
+		new->bitmap[(1UL << chain) - 1] |= BIT_ULL(63);
 		break;
 	}
 	chunk->top++;
@@ -684,6 +739,69 @@ static int khd_chunk_page(u64 type)
 		chunk->top = U16_MAX;
 	*khd_chain_end(slabs, 0) = phys;
 	return khd_expect("metadata", phys);
+}
+
+/* One entry more than fits into a page of that chain; it would fit in chain 0. */
+static int khd_chunk_long(u64 more)
+{
+	struct kho_slab_root *slabs = khd_slabs();
+	phys_addr_t phys = khd_new_pages(0);
+	struct kho_slab_chunk *chunk = phys_to_virt(phys);
+	unsigned int chain;
+
+	if (!slabs || !khd_long_chain())
+		return -ENOENT;
+	if (!phys || khd_add_pages(phys, 0, KHO_MEMDESC_METADATA))
+		return -ENOMEM;
+	chain = khd_long_chain();
+	chunk->top = (PAGE_SIZE - sizeof(*chunk)) / khd_record_size(chain) + more;
+	*khd_chain_end(slabs, chain) = phys;
+	return khd_expect("metadata", phys);
+}
+
+static unsigned long khd_chunk_pages(struct kho_slab_chunk *chunk,
+				     unsigned int chain)
+{
+	unsigned long nr = 1;
+
+	for (unsigned int i = 0; chain != KHO_SLAB_COPIES && i < chunk->top; i++) {
+		struct kho_slab_record *rec = khd_record(chunk, chain, i);
+
+		if (rec->phys)
+			nr += 1UL << rec->order;
+	}
+	return nr;
+}
+
+/*
+ * The root of the chains has another size, or another version if @size is 0. The
+ * next kernel must not read the chains. It finds no object then, and the slabs
+ * stay preserved.
+ */
+static int khd_slab_root(u64 size)
+{
+	struct kho_slab_root *slabs = khd_slabs();
+	struct kho_slab_chunk *chunk;
+	unsigned long held = 1;
+	u64 *prop;
+
+	prop = khd_subtree_prop(KHO_SLAB_SUBTREE, KHO_SUB_TREE_SIZE_PROP_NAME);
+	if (!slabs || !prop)
+		return -ENOENT;
+	for (unsigned int i = 0; i < KHO_SLAB_CHAINS; i++) {
+		for (u64 next = slabs->chain[i]; next; next = chunk->next) {
+			chunk = phys_to_virt(next);
+			held += khd_chunk_pages(chunk, i);
+		}
+	}
+	if (size)
+		put_unaligned(size, prop);
+	else
+		slabs->version++;
+	pr_info("held %lu\n", held);
+	pr_info("word test_kho_memdesc.no_slabs=1\n");
+	pr_info("expect no slabs\n");
+	return khd_expect("slab", virt_to_phys(slabs));
 }
 
 static int khd_copy_twice(u64 chain)
@@ -961,6 +1079,47 @@ static int khd_memmap(u64 arg)
 	khd_no_page(phys + (order ? 7 * PAGE_SIZE : 0));
 	return khd_bad_pages(phys, order, (u32)arg);
 }
+
+/*
+ * Called in the next kernel, near the end of setup_arch(): allocate all memory in
+ * the scratch areas but a few pages. The map is checked directly after
+ * setup_arch(), so that nothing else runs out of memory before.
+ */
+static unsigned int khd_scratch_pages __initdata;
+static void (*khd_wallclock_init)(void) __initdata;
+
+static void __init khd_use_scratch(void)
+{
+	const phys_addr_t size = khd_scratch_pages * PAGE_SIZE;
+	phys_addr_t left = memblock_phys_alloc(size, PAGE_SIZE);
+
+	khd_wallclock_init();
+	for (size_t used = SZ_64M; used >= PAGE_SIZE; used /= 2) {
+		while (memblock_phys_alloc(used, PAGE_SIZE))
+			;
+	}
+	memblock_phys_free(left, size);
+}
+
+static int __init khd_parse_scratch(char *val)
+{
+	if (kstrtouint(val, 0, &khd_scratch_pages))
+		return -EINVAL;
+	khd_wallclock_init = x86_init.timers.wallclock_init;
+	x86_init.timers.wallclock_init = khd_use_scratch;
+	return 0;
+}
+early_param("test_kho_damage.scratch", khd_parse_scratch);
+
+/* The check of the map, in the next kernel, runs out of memory halfway. */
+static int khd_scratch_used(u64 pages)
+{
+	pr_info("word test_kho_damage.scratch=%llu\n", pages);
+	/* There is no other console so early. */
+	pr_info("word earlycon=uart8250,io,0x3f8\n");
+	pr_info("expect no region\n");
+	return 0;
+}
 #endif
 
 static const struct khd_kind {
@@ -1031,12 +1190,23 @@ static const struct khd_kind {
 	{ "slab-class", khd_slab, KHD_SLAB_CLASS },
 	{ "slab-align", khd_slab, KHD_SLAB_ALIGN },
 	{ "slab-flags", khd_slab, KHD_SLAB_FLAGS, true },
+	{ "slab-long-layout", khd_slab, KHD_PAIR(KHD_LONG, KHD_SLAB_LAYOUT) },
+	{ "slab-long-twice", khd_slab, KHD_PAIR(KHD_LONG, KHD_SLAB_TWICE), true },
+	{ "slab-long-bits", khd_slab, KHD_PAIR(KHD_TO_LONG, KHD_SLAB_BITS) },
+	/* More objects than the bitmaps of chain 0 have bits. */
+	{ "slab-long-objects", khd_slab,
+	  KHD_PAIR(KHD_FROM_LONG, KHD_SLAB_TWICE), true },
+
+	{ "slab-root-version", khd_slab_root },
+	{ "slab-root-short", khd_slab_root, sizeof(struct kho_slab_root) - 8 },
+	{ "slab-root-long", khd_slab_root, sizeof(struct kho_slab_root) + 8 },
 
 	{ "chunk-beyond", khd_chunk, KHD_BEYOND },
 	{ "chunk-unaligned", khd_chunk, KHD_CHUNK_UNALIGNED },
 	{ "chunk-cycle", khd_chunk, KHD_CHUNK },
 	{ "chunk-type", khd_chunk_page, KHO_MEMDESC_FOLIO },
 	{ "chunk-top", khd_chunk_page, KHO_MEMDESC_METADATA },
+	{ "chunk-top-long", khd_chunk_long, 1, true },
 	{ "chunk-copy-twice", khd_copy_twice, KHO_SLAB_COPIES },
 
 	{ "subtree-beyond", khd_bad_subtree, KHD_PAIR(KHD_BEYOND, KHD_METADATA) },
@@ -1078,6 +1248,7 @@ static const struct khd_kind {
 	{ "memmap-part", khd_memmap, KHD_PAIR(4, KHO_MEMDESC_SPLIT), true },
 	{ "memmap-fdt", khd_memmap_needed, KHD_NEEDS_FDT },
 	{ "memmap-root", khd_memmap_needed, KHD_NEEDS_MAP },
+	{ "scratch-used", khd_scratch_used, 5 },
 #endif
 };
 

@@ -12,13 +12,13 @@
 #include <linux/memblock.h>
 #include <linux/memdesc.h>
 #include <linux/memory.h>
-#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/vmstat.h>
 
+#include "../../lib/tests/memdesc_block_kunit.h"
 #include "iommu-pages.h"
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -233,35 +233,6 @@ static void iommu_pages_unmovable(struct kunit *test)
 
 /* Memory that stays where it is, when the memory around it is to be taken away. */
 #ifdef CONFIG_MEMORY_HOTREMOVE
-static int set_block_online(struct memory_block *block, bool online)
-{
-	int err;
-
-	lock_device_hotplug();
-	block->online_type = MMOP_ONLINE_KERNEL;
-	err = online ? device_online(&block->dev) : device_offline(&block->dev);
-	unlock_device_hotplug();
-	return err;
-}
-
-/* The last block of memory that has nothing in it which would have to stay. */
-static struct memory_block *get_free_block(void)
-{
-	unsigned long id = pfn_to_block_id(max_pfn - 1) + 1;
-	struct memory_block *block;
-
-	while (id--) {
-		block = memory_block_get(id);
-		if (!block)
-			continue;
-		if (!set_block_online(block, false) &&
-		    !set_block_online(block, true))
-			return block;
-		memory_block_put(block);
-	}
-	return NULL;
-}
-
 /* Allocates until there is memory of @block, and frees the rest. */
 static struct page *get_page_of(struct memory_block *block, unsigned int order,
 				struct ioptdesc *desc)
@@ -288,7 +259,7 @@ static struct page *get_page_of(struct memory_block *block, unsigned int order,
 static void iommu_pages_offline(struct kunit *test)
 {
 	static struct ioptdesc desc __aligned(16);
-	struct memory_block *block = get_free_block();
+	struct memory_block *block = get_free_block(NUMA_NO_NODE);
 	struct page *page;
 	int err;
 

@@ -23,6 +23,9 @@
 
 #define SUBTREE "kho-caches"
 
+/* Of mm/slab.h. */
+long validate_slab_cache(struct kmem_cache *s);
+
 static bool last;
 module_param(last, bool, 0);
 MODULE_PARM_DESC(last, "restore only");
@@ -41,6 +44,9 @@ MODULE_PARM_DESC(extra, "have caches first that those of the test can be aliases
 static bool guard;
 module_param(guard, bool, 0);
 MODULE_PARM_DESC(guard, "preserve objects that kfence guards");
+static bool validate;
+module_param(validate, bool, 0);
+MODULE_PARM_DESC(validate, "caches have debugging: validate them while objects are restored");
 static bool merged;
 module_param(merged, bool, 0);
 MODULE_PARM_DESC(merged, "caches must be merged");
@@ -98,7 +104,8 @@ struct manifest {
 	struct entry entry[];
 };
 
-static unsigned int bad, copies, others, guarded, over;
+static unsigned int bad, copies, others, guarded, over, failed, unguarded;
+static unsigned int shrunk, validated;
 
 #define CHECK(cond, fmt, ...) do {						\
 		if (!(cond)) {							\
@@ -145,24 +152,21 @@ static void *call_restore(const struct spec *s, u64 phys, bool in_place)
 			  kho_kmem_cache_restore(s->cache, phys);
 }
 
-/* The first of all: what is handed over is read, for which memory can be short. */
+/* Call it until it needs fewer than @nth allocations: each one fails once. */
 static void *restore_nomem(const struct spec *s, u64 phys, bool in_place)
 {
-#ifdef CONFIG_FAULT_INJECTION
-	static bool done;
-	unsigned int nth;
-	void *obj;
+#ifdef CONFIG_FAILSLAB
+	for (unsigned int nth = 1; ; nth++) {
+		void *obj;
+		bool all;
 
-	for (nth = 1; !done && nth < 100000; nth++) {
 		WRITE_ONCE(current->fail_nth, nth);
 		obj = call_restore(s, phys, in_place);
-		done = READ_ONCE(current->fail_nth);
+		all = READ_ONCE(current->fail_nth);
 		WRITE_ONCE(current->fail_nth, 0);
-		if (obj != ERR_PTR(-ENOMEM)) {
-			pr_info("restored the first after %u failures\n", nth - 1);
-			done = true;
+		failed += !all;
+		if (all || obj != ERR_PTR(-ENOMEM))
 			return obj;
-		}
 	}
 #endif
 	return call_restore(s, phys, in_place);
@@ -179,18 +183,20 @@ static void free_one(const struct spec *s, void *obj)
 static void *restore_one(const struct entry *e)
 {
 	struct spec *s = &specs[e->spec];
+	void *(*restore)(const struct spec *s, u64 phys, bool in_place) =
+		e->seed % 16 < 2 ? restore_nomem : call_restore;
 	void *obj = ERR_PTR(-EOPNOTSUPP);
 	int at;
 
 	/* Some must be where they were; others may be. */
 	if (e->seed % 4 == 0)
-		obj = restore_nomem(s, e->phys, true);
+		obj = restore(s, e->phys, true);
 	if (!IS_ERR(obj))
 		CHECK(virt_to_phys(obj) == e->phys, "%s: not in place", s->name);
 	if (obj == ERR_PTR(-EOPNOTSUPP)) {
 		CHECK(!in_place || e->guarded || e->seed % 4,
 		      "%s: cannot be in place", s->name);
-		obj = restore_nomem(s, e->phys, false);
+		obj = restore(s, e->phys, false);
 	}
 	CHECK(!IS_ERR(obj), "%s: object of seed %u: %pe", s->name, e->seed, obj);
 	if (IS_ERR(obj))
@@ -200,6 +206,8 @@ static void *restore_one(const struct entry *e)
 		copies++;
 		CHECK(!in_place || e->guarded, "%s: a copy", s->name);
 	}
+	/* Nobody guards it here: it is the object that stood in for it. */
+	unguarded += e->guarded && virt_to_phys(obj) != e->phys;
 	if (s->gfp & __GFP_DMA && IS_ENABLED(CONFIG_ZONE_DMA))
 		CHECK(!page_zonenum(virt_to_page(obj)), "%s: not of zone DMA", s->name);
 	at = wrong_at(obj, e->seed, s->size);
@@ -208,17 +216,46 @@ static void *restore_one(const struct entry *e)
 	return obj;
 }
 
-/* An object that has become larger is none of the cache. */
+/*
+ * An object that has become larger is none of the cache. This is the first of all
+ * restores: it reads what is handed over, for which memory can be short.
+ */
 static void restore_grown(const struct entry *e)
 {
-	struct kmem_cache *grown;
+	const struct spec grown = {
+		.cache = kmem_cache_create("kho-grown", 250, 0,
+					   SLAB_HWCACHE_ALIGN | SLAB_NO_MERGE, NULL),
+	};
 	void *obj;
 
-	grown = kmem_cache_create("kho-grown", 250, 0,
-				  SLAB_HWCACHE_ALIGN | SLAB_NO_MERGE, NULL);
-	obj = kho_kmem_cache_restore(grown, e->phys);
+	obj = restore_nomem(&grown, e->phys, false);
 	CHECK(obj == ERR_PTR(-EINVAL), "an object of 200 bytes as one of 250: %pe", obj);
-	kmem_cache_destroy(grown);
+	kmem_cache_destroy(grown.cache);
+	pr_info("%u allocations failed while records were read\n", failed);
+	failed = 0;
+}
+
+/*
+ * The lists of slabs are sorted, and empty slabs are freed, while objects are
+ * restored to these caches.
+ */
+static int shrink(void *arg)
+{
+	while (!kthread_should_stop()) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(specs); i++) {
+			/* This one is destroyed meanwhile. */
+			if (specs[i].kmalloc || i == SPEC_DESTROYED)
+				continue;
+			kmem_cache_shrink(specs[i].cache);
+			shrunk++;
+#ifdef CONFIG_SLUB_DEBUG
+			if (validate)
+				validated += validate_slab_cache(specs[i].cache) >= 0;
+#endif
+			cond_resched();
+		}
+	}
+	return 0;
 }
 
 /* The cache goes while objects wait, twice, and nobody complains. */
@@ -252,6 +289,7 @@ static void hotplug(void)
 
 static int restore(void)
 {
+	struct task_struct *shrinker;
 	struct manifest *m;
 	struct folio *folio;
 	phys_addr_t phys;
@@ -273,11 +311,20 @@ static int restore(void)
 		restore_grown(&m->entry[i]);
 		break;
 	}
+	shrinker = kthread_run(shrink, NULL, "kho-shrink");
+	if (IS_ERR(shrinker))
+		return PTR_ERR(shrinker);
 	destroy_between(m);
 	for (unsigned int i = 0; i < m->count; i++) {
 		if (m->entry[i].spec != SPEC_DESTROYED)
 			objs[i] = restore_one(&m->entry[i]);
+		/* With one CPU, or a slow one, the other thread has its turn, too. */
+		if (i % 64 == 0)
+			cond_resched();
 	}
+	kthread_stop(shrinker);
+	pr_info("%u allocations failed, and caches were shrunk %u times, and validated %u times, while objects were restored\n",
+		failed, shrunk, validated);
 	hotplug();
 	for (unsigned int i = 0; i < m->count; i++) {
 		if (objs[i])
@@ -291,7 +338,8 @@ static int restore(void)
 		kmem_cache_destroy(specs[i].cache);
 		specs[i].cache = NULL;
 	}
-	pr_info("restored %u objects, %u copies, %u wrong\n", m->count, copies, bad);
+	pr_info("restored %u objects, %u copies, %u of guarded objects, %u wrong\n",
+		m->count, copies, unguarded, bad);
 	CHECK(!movable || copies, "nothing was copied");
 	kvfree(objs);
 	folio_put(folio);
@@ -303,12 +351,16 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 	struct spec *s = &specs[spec];
 	struct entry *e = &m->entry[m->count];
 	const unsigned long end = jiffies + 20 * HZ;
-	/* One of these kinds has to be guarded, if any. */
+	/*
+	 * One of these kinds has to be guarded. Not each of them: when most of its
+	 * pool is in use, kfence guards no second object that is allocated here.
+	 */
 	const bool want = guard && s->kmalloc && !guarded;
 	int nid = m->count % nr_online_nodes;
 	/* All of node 1, but those whose node nobody can choose. */
 	const bool high = above && nid == 1 && !s->gfp;
 	void *obj, *next, *skipped = NULL;
+	int err;
 
 	while (true) {
 		if (s->kmalloc)
@@ -335,15 +387,22 @@ static int preserve_one(struct manifest *m, unsigned int spec)
 	}
 	if (!obj)
 		return -ENOMEM;
+	if (want && !is_kfence_address(obj)) {
+		pr_err("none is guarded by kfence after 20 s\n");
+		return -EIO;
+	}
 	e->guarded = is_kfence_address(obj);
 	guarded += e->guarded;
 	e->phys = virt_to_phys(obj);
 	over += above && e->phys >= above;
 	e->spec = spec;
 	e->seed = m->count++;
+	fill(obj, ~e->seed, s->size);
+	err = s->kmalloc ? kho_slab_preserve(obj) :
+			   kho_kmem_cache_preserve(s->cache, obj);
+	/* The contents count that it has when this kernel is left. */
 	fill(obj, e->seed, s->size);
-	return s->kmalloc ? kho_slab_preserve(obj) :
-			    kho_kmem_cache_preserve(s->cache, obj);
+	return err;
 }
 
 /*

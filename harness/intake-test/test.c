@@ -155,6 +155,38 @@ static void test_unknown(void)
 	done();
 }
 
+static void test_v4(void)
+{
+	begin("a range of pages in a map without types");
+	kho_radix_del_key(&map, key_of(FDT, 0, KHO_MEMDESC_FOLIO));
+	add(FDT, 0, KHO_MEMDESC_UNTYPED);
+	/* Pages 3 to 60 of a block, as the largest orders that fit, on two nodes. */
+	add(16 * M + 3 * P, 0, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 4 * P, 2, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 8 * P, 3, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 16 * P, 4, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 32 * P, 4, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 48 * P, 3, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 56 * P, 2, KHO_MEMDESC_UNTYPED);
+	add(16 * M + 60 * P, 0, KHO_MEMDESC_UNTYPED);
+	divide(16 * M + 23 * P, 0);
+	/* Of an order that the page allocator has not. */
+	add(64 * M, MAX_PAGE_ORDER + 2, KHO_MEMDESC_UNTYPED);
+	CHECK(!take_in(true));
+	CHECK(!kho_kept.entries && !klog[0]);
+	CHECK(is_free(16 * M, 3) && held(16 * M + 3 * P, 58) && is_free(16 * M + 61 * P, 3));
+	CHECK(in_map(16 * M + 16 * P, 4, KHO_MEMDESC_UNTYPED));
+	CHECK(held(64 * M, 4096) && is_free(80 * M, 4096));
+	CHECK(in_map(64 * M, MAX_PAGE_ORDER + 2, KHO_MEMDESC_UNTYPED));
+	/* All of it, or as it was divided. */
+	CHECK(kho_preserved_take(memory + 16 * M + 3 * P, 57 * P) == 0);
+	CHECK(is_free(16 * M, 60) && held(16 * M + 60 * P, 1));
+	CHECK(kho_preserved_take(memory + 64 * M, 2048 * P) == -EINVAL);
+	CHECK(kho_preserved_take(memory + 64 * M, 4096 * P) == 0);
+	CHECK(is_free(64 * M, 4096));
+	done();
+}
+
 static void test_impossible(void)
 {
 	begin("what cannot be is dropped, whatever the type");
@@ -293,6 +325,7 @@ int main(void)
 		return 1;
 	memory = ALIGN(virt_to_phys(virt), MEMORY_SIZE);
 	test_unknown();
+	test_v4();
 	test_impossible();
 	test_overlap();
 	test_take();

@@ -20,6 +20,8 @@
 #include <linux/nodemask.h>
 #include <linux/string.h>
 
+#include <asm/sections.h>
+
 #include "kexec_handover_internal.h"
 
 /*
@@ -209,6 +211,25 @@ static void __init kho_scratch_failed(const char *area, phys_addr_t size)
 	       "smaller sizes in kho_scratch=");
 }
 
+/*
+ * The next kernel panics if its scratch memory cannot hold the bitmap of the
+ * pages that are preserved. Warn here, where the sizes can still be changed. The
+ * next kernel needs more than this: this function does not know what it will
+ * load besides its image, nor what it will allocate early.
+ */
+static void __init kho_scratch_check_size(void)
+{
+	const u64 bitmap = memblock_phys_mem_size() / PAGE_SIZE / BITS_PER_BYTE;
+	const u64 needed = bitmap + (_end - _text);
+	u64 size = 0;
+
+	for (unsigned int i = 0; i < kho_scratch_cnt; i++)
+		size += kho_scratch[i].size;
+	if (size < needed)
+		pr_warn("scratch areas of %llu MiB are too small: the image of a kernel and a bitmap of all pages take %llu MiB, see kho_scratch=\n",
+			size >> 20, needed >> 20);
+}
+
 /**
  * kho_reserve_scratch - Reserve a contiguous chunk of memory for kexec
  *
@@ -283,6 +304,7 @@ bool __init kho_reserve_scratch(void)
 		i++;
 	}
 
+	kho_scratch_check_size();
 	return true;
 
 err_free_scratch_areas:

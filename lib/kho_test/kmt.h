@@ -106,7 +106,7 @@ struct kmt_object {
 
 #define KMT_GUARDED	1	/* by kfence: comes back as a copy */
 #define KMT_POISONED	2	/* has a page with a hardware error */
-#define KMT_COPIED	4	/* its slab has one, so it comes back as a copy */
+#define KMT_COPIED	4	/* may come back as a copy for another reason */
 
 /*
  * An object in the manifest. No structure of the kernel is in it that depends on
@@ -207,6 +207,7 @@ extern const struct kmt_ops kmt_folio;
 extern const struct kmt_ops kmt_pages;
 extern const struct kmt_ops kmt_compound;
 extern const struct kmt_ops kmt_pages_exact;
+void kmt_take_border(void);
 void kmt_restore_bad_folio(const struct kmt_object *obj, phys_addr_t phys);
 int kmt_restore_folios(const struct kmt_entry *entries, void **restored,
 		       unsigned int nr);
@@ -227,6 +228,7 @@ extern const struct kmt_ops kmt_kmalloc;
 extern const struct kmt_ops kmt_large_kmalloc;
 extern const struct kmt_ops kmt_kvmalloc_small;
 extern const struct kmt_ops kmt_kmem_cache;
+bool kmt_in_bucket(const struct kmt_object *obj);
 int kmt_create_caches(void);
 void kmt_destroy_caches(void);
 void kmt_shrink_caches(void);
@@ -238,6 +240,7 @@ void kmt_add_noise(const struct kmt_object *obj);
 void kmt_count_large(const struct kmt_object *obj, long nr_pages);
 void kmt_check_slabs(void);
 void kmt_free_kmalloc(void);
+int kmt_cmd_objects(u64 added);
 
 /* tables.c */
 extern const struct kmt_ops kmt_ioptdesc;

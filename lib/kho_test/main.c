@@ -9,6 +9,9 @@
  *
  * There are more commands:
  *
+ * objects ADDRESS
+ *	allocate objects of slabs until some lie at that physical address or
+ *	above, where memory was added after boot: these cannot be preserved
  * metadata NUMBER
  *	allocate, preserve and free that many pages of metadata, which must not
  *	fail wherever the page allocator has memory
@@ -221,6 +224,7 @@ static const struct handover_test_cmd kmt_cmds[] = {
 	{ "again",	kmt_cmd_again },
 	{ "free",	kmt_cmd_free },
 	{ "poison",	kmt_cmd_poison },
+	{ "objects",	kmt_cmd_objects },
 	{ "metadata",	kmt_cmd_metadata },
 	{ }
 };
@@ -274,6 +278,7 @@ static int __init kmt_init(void)
 	err = kmt_create_caches();
 	if (err)
 		return err;
+	kmt_take_border();
 
 	handover_test_register(&kmt_test);
 	return 0;

@@ -33,6 +33,8 @@ static void kmt_fill_entry(struct kmt_entry *entry,
 	else
 		entry->phys = page_to_phys(kmt_page(obj, 0));
 	entry->flags = is_kfence_address(obj->addr) ? KMT_GUARDED : 0;
+	if (kmt_in_bucket(obj))
+		entry->flags |= KMT_COPIED;
 	entry->size = obj->size;
 	entry->seed = obj->seed;
 	entry->type = obj->type - kmt_types;

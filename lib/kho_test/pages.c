@@ -4,6 +4,7 @@
  */
 
 #include <linux/io.h>
+#include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -280,6 +281,10 @@ const struct kmt_ops kmt_compound = {
 
 /* alloc_pages_exact() */
 
+static unsigned long long kmt_border;
+module_param_named(border, kmt_border, ullong, 0);
+MODULE_PARM_DESC(border, "Physical address that one object of exact pages has to contain: the next kernel has a border between two nodes there");
+
 static void kmt_init_exact(struct kmt_object *obj)
 {
 	static const size_t sizes[] = {
@@ -295,12 +300,49 @@ static void kmt_init_exact(struct kmt_object *obj)
 
 	if (obj->index < ARRAY_SIZE(sizes))
 		obj->size = sizes[obj->index];
+	else if (kmt_border && obj->index == ARRAY_SIZE(sizes))
+		obj->size = PAGE_SIZE << MAX_PAGE_ORDER;
 	else
 		obj->size = obj->seed % (16 * PAGE_SIZE) + 1;
 }
 
+static void *kmt_border_block;
+
+/**
+ * kmt_take_border - Take the block of memory around the border
+ *
+ * Does nothing without one. The block is of the largest order that the page
+ * allocator has, as exact pages, with the border within. Called before there is
+ * user space, which would have some of these pages. To get the block, this
+ * function allocates all blocks of the same size that come before.
+ */
+void __init kmt_take_border(void)
+{
+	const unsigned int order = MAX_PAGE_ORDER;
+	const phys_addr_t start = ALIGN_DOWN(kmt_border, PAGE_SIZE << order);
+	struct page *page, *next;
+	LIST_HEAD(others);
+
+	while (kmt_border && !kmt_border_block &&
+	       (page = alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN,
+				    order))) {
+		if (page_to_phys(page) == start) {
+			split_page(page, order);
+			kmt_border_block = page_address(page);
+		} else {
+			list_add(&page->lru, &others);
+		}
+		cond_resched();
+	}
+	list_for_each_entry_safe(page, next, &others, lru)
+		__free_pages(page, order);
+}
+
 static void *kmt_alloc_exact(const struct kmt_object *obj)
 {
+	/* The size that kmt_init_exact() has for the one object around a border. */
+	if (kmt_border && obj->size == PAGE_SIZE << MAX_PAGE_ORDER)
+		return xchg(&kmt_border_block, NULL);
 	return alloc_pages_exact(obj->size, KMT_GFP);
 }
 

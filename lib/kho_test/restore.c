@@ -16,6 +16,10 @@
 
 #include "kmt.h"
 
+static bool no_slabs;
+module_param(no_slabs, bool, 0444);
+MODULE_PARM_DESC(no_slabs, "The list of slabs is damaged: none of their objects may be found");
+
 static bool kmt_restored;
 static unsigned long kmt_poisoned;
 
@@ -80,6 +84,61 @@ static void kmt_restore_poisoned(const struct kmt_object *obj,
 	kmt_poisoned++;
 }
 
+/* What a zone has to manage when an object is restored. */
+struct kmt_managed {
+	struct zone *zone;	/* NULL: this is not checked */
+	unsigned long expected;
+};
+
+/*
+ * Each page is managed by the zone that it lies in. The object can lie in two
+ * zones, where the previous kernel had only one.
+ */
+static void kmt_start_managed(const struct kmt_object *obj, phys_addr_t phys,
+			      struct kmt_managed managed[2])
+{
+	const unsigned long nr_pages = kmt_nr_pages(obj);
+	struct page *page = phys_to_page(phys);
+
+	/* Other memory comes back with these. */
+	if (kmt_is_area(obj) || kmt_in_slab(obj))
+		return;
+
+	managed[0].zone = page_zone(page);
+	managed[1].zone = page_zone(page + nr_pages - 1);
+	for (int i = 0; i < 2; i++) {
+		managed[i].expected = zone_managed_pages(managed[i].zone);
+		for (unsigned long n = 0; n < nr_pages; n++)
+			managed[i].expected +=
+				page_zone(page + n) == managed[i].zone;
+	}
+}
+
+static void kmt_check_managed(const struct kmt_object *obj,
+			      const struct kmt_managed managed[2])
+{
+	if (!managed[0].zone)
+		return;
+	kmt_expect(obj, "zone of the first page", "managed pages",
+		   managed[0].expected, zone_managed_pages(managed[0].zone));
+	kmt_expect(obj, "zone of the last page", "managed pages",
+		   managed[1].expected, zone_managed_pages(managed[1].zone));
+	if (zone_to_nid(managed[0].zone) != zone_to_nid(managed[1].zone))
+		pr_info("restored %s %u, which lies on two nodes\n",
+			obj->type->ops->name, obj->index);
+}
+
+/* An object of a slab must not be found without the list of slabs. */
+static void kmt_restore_unlisted(const struct kmt_object *obj,
+				 const struct kmt_entry *entry, void *restored)
+{
+	if (!restored)
+		restored = kmt_restore(obj, entry->phys);
+	/* At the start of a page there could be large kmalloc memory instead. */
+	kmt_expect_error(obj, "no list of slabs", -ENOENT,
+			 PAGE_ALIGNED(entry->phys) ? -EINVAL : -ENOENT, restored);
+}
+
 /*
  * Restore the memory, and see that the counters move as if it were allocated. If
  * calls that fail are not to be tried, @bad_calls is false.
@@ -90,8 +149,10 @@ static void *kmt_restore_counted(const struct kmt_object *obj,
 	long nr_vmalloc = global_node_page_state_snapshot(NR_VMALLOC);
 	long nr_slab = global_node_page_state_snapshot(NR_SLAB_UNRECLAIMABLE_B);
 	long tables = global_node_page_state_snapshot(NR_PAGETABLE);
+	struct kmt_managed managed[2] = {};
 	void *addr;
 
+	kmt_start_managed(obj, entry->phys, managed);
 	if (bad_calls)
 		addr = kmt_restore_nomem(obj, entry->phys);
 	else
@@ -102,6 +163,7 @@ static void *kmt_restore_counted(const struct kmt_object *obj,
 	kmt_note_pagetables(obj, tables, 1);
 	if (IS_ERR(addr))
 		return addr;
+	kmt_check_managed(obj, managed);
 	kmt_count_area(obj, entry, nr_vmalloc);
 	/* Calls that failed may have left slabs that were not there before. */
 	if (!bad_calls)
@@ -151,6 +213,12 @@ static int kmt_restore_entry(const struct kmt_entry *entry, void *restored)
 	ops = obj->type->ops;
 	if (entry->flags & KMT_POISONED) {
 		kmt_restore_poisoned(obj, entry, restored);
+		kfree(obj);
+		return 0;
+	}
+
+	if (no_slabs && kmt_in_slab(obj)) {
+		kmt_restore_unlisted(obj, entry, restored);
 		kfree(obj);
 		return 0;
 	}

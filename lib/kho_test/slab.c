@@ -11,6 +11,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/ucopysize.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
@@ -37,6 +38,7 @@ MODULE_PARM_DESC(copies, "Slab objects may come back as copies");
 	(IS_ENABLED(CONFIG_DEBUG_KMEMLEAK) || IS_ENABLED(CONFIG_KASAN) ? 2 : 4)
 
 static struct kmem_cache *kmt_caches[2];
+static kmem_buckets *kmt_buckets;
 static void *kmt_noise[KMT_MAX_NOISE];
 static unsigned int kmt_nr_noise;
 static unsigned long kmt_copied, kmt_guarded, kmt_dma;
@@ -184,8 +186,25 @@ static gfp_t kmt_kmalloc_gfp(const struct kmt_object *obj)
 	return GFP_KERNEL;
 }
 
+/**
+ * kmt_in_bucket - Does the object come from a cache that kmalloc() does not use?
+ * @obj: The object
+ *
+ * It is kmalloc() memory afterwards. It can be a copy, because the layout of the
+ * two caches can differ with debugging.
+ *
+ * Return: true if it does.
+ */
+bool kmt_in_bucket(const struct kmt_object *obj)
+{
+	return IS_ENABLED(CONFIG_SLAB_BUCKETS) && kmt_buckets &&
+	       obj->type->ops == &kmt_kmalloc && obj->index % 16 == 8;
+}
+
 static void *kmt_alloc_kmalloc(const struct kmt_object *obj)
 {
+	if (kmt_in_bucket(obj))
+		return kmem_buckets_alloc(kmt_buckets, obj->size, GFP_KERNEL);
 	/* It can be that all DMA memory is scratch, which is not handed over. */
 	return kmalloc(obj->size, kmt_kmalloc_gfp(obj)) ?:
 	       kmalloc(obj->size, GFP_KERNEL);
@@ -444,6 +463,10 @@ static void kmt_ctor(void *obj)
  */
 int kmt_create_caches(void)
 {
+	/* Buckets are never destroyed, so a module cannot have any. */
+	if (!IS_MODULE(CONFIG_TEST_KHO_MEMDESC))
+		kmt_buckets = kmem_buckets_create("kho_memdesc_test", 0, 0,
+						  INT_MAX, NULL);
 	kmt_caches[0] = kmem_cache_create("kho_memdesc_test-200", 200, 0,
 					  SLAB_NO_MERGE, kmt_ctor);
 	kmt_caches[1] = kmem_cache_create("kho_memdesc_test-72", 72, 0,
@@ -500,6 +523,10 @@ void kmt_check_object(const struct kmt_object *obj,
 		      const struct kmt_entry *entry)
 {
 	void *old = phys_to_virt(entry->phys);
+
+	/* What comes from kmalloc() may be copied to user space. */
+	if (obj->type->ops != &kmt_kmem_cache)
+		check_object_size(obj->addr, obj->size, true);
 
 	if (entry->flags & (KMT_GUARDED | KMT_COPIED) || copies) {
 		kmt_copied += kasan_reset_tag(obj->addr) != old;
@@ -568,4 +595,52 @@ void kmt_check_slabs(void)
 	kmt_check_caches();
 	pr_info("%lu slab objects came back as copies, %lu for kfence, %lu of zone DMA\n",
 		kmt_copied, kmt_guarded, kmt_dma);
+}
+
+/**
+ * kmt_cmd_objects - Preserve objects in memory that was added after boot
+ * @added: Physical address from which on memory was added
+ *
+ * The next kernel does not find such memory. Other objects are preserved.
+ *
+ * Return: 0 or an error.
+ */
+int kmt_cmd_objects(u64 added)
+{
+	const struct kmt_object obj = {
+		.type = kmt_type(&kmt_kmalloc), .size = SZ_2K,
+	};
+	unsigned int early = 0, refused = 0;
+	void *mem, *list = NULL;
+
+	while (refused < 100) {
+		bool late;
+		int err;
+
+		mem = kmalloc(obj.size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+		if (!mem)
+			break;
+		/* Kept: otherwise the next one would lie in the same place. */
+		*(void **)mem = list;
+		list = mem;
+
+		late = virt_to_phys(mem) >= added;
+		err = kho_slab_preserve(mem);
+		if (!kmt_expect(&obj, "object in added memory", "error",
+				late ? -EOPNOTSUPP : 0, err))
+			break;
+		refused += late;
+		early += !late;
+		if (!err)
+			kho_slab_unpreserve(mem);
+		cond_resched();
+	}
+	while (list) {
+		mem = list;
+		list = *(void **)mem;
+		kfree(mem);
+	}
+	pr_info("objects: %u in added memory were refused, and %u others were not\n",
+		refused, early);
+	return 0;
 }

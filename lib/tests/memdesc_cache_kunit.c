@@ -4,12 +4,15 @@
  * mm/memdesc_cache.c. They run with page debugging, too, which the lists would
  * otherwise stand aside for.
  */
+#include <kunit/resource.h>
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/cpu.h>
 #include <linux/cpuset.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/hrtimer.h>
+#include <linux/jiffies.h>
 #include <linux/kasan.h>
 #include <linux/kexec_handover.h>
 #include <linux/kfence.h>
@@ -17,14 +20,20 @@
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
+#include <linux/memory.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/notifier.h>
 #include <linux/page-isolation.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/topology.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
 #include "../../drivers/iommu/iommu-pages.h"
 #include "../../mm/memdesc.h"
+#include "memdesc_block_kunit.h"
 #include "memdesc_kunit.h"
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
@@ -709,14 +718,51 @@ static void cache_cpu_offline(struct kunit *test)
 }
 
 #ifdef CONFIG_CONTIG_ALLOC
+/* Make a table of single pages. It is in use, and counted. */
+static void make_table(struct kunit *test, const struct cache_param *p,
+		       struct page *page)
+{
+	struct ioptdesc *iopt;
+
+	for (long i = 0; i < nr_pages(p); i++)
+		set_page_count(page + i, 0);
+	if (p->order)
+		prep_compound_page(page, p->order);
+	if (p->type != MEMDESC_IOPTDESC) {
+		set_page_count(page, 1);
+		return;
+	}
+	iopt = memdesc_alloc_own_noprof(GFP_TEST, NUMA_NO_NODE,
+					MEMDESC_IOPTDESC);
+	KUNIT_ASSERT_NOT_NULL(test, iopt);
+	memdesc_attach(page, p->order, iopt, MEMDESC_IOPTDESC);
+	mod_node_page_state(page_pgdat(page), NR_IOMMU_PAGES, nr_pages(p));
+	mod_node_page_state(page_pgdat(page), NR_SECONDARY_PAGETABLE,
+			    nr_pages(p));
+}
+
+/* Free what make_table() has made. Does the list of this CPU hold it now? */
+static bool hold_table(const struct cache_param *p, struct page *page)
+{
+	if (p->type == MEMDESC_IOPTDESC) {
+		if (memdesc_cache_put_ioptdesc(page_ioptdesc(page)))
+			return true;
+		put_table(p, page_address(page));
+		return false;
+	}
+	if (memdesc_cache_put_ptdesc(page_ptdesc(page)))
+		return true;
+	__free_pages(page, p->order);
+	return false;
+}
+
 /* A page of a free block is held: the block can be allocated nevertheless. */
 static void cache_contig(struct kunit *test)
 {
 	const struct cache_param *p = test->param_value;
 	const struct counters before = get_counters();
 	const unsigned long nr = pageblock_nr_pages;
-	struct ioptdesc *iopt = NULL;
-	struct page *block, *page;
+	struct page *block;
 	unsigned long pfn;
 	bool held;
 	int err;
@@ -726,39 +772,16 @@ static void cache_contig(struct kunit *test)
 	if (!block)
 		kunit_skip(test, "no free block");
 	split_page(block, pageblock_order);
-	page = block + 8;
 	pfn = page_to_pfn(block);
 
-	/* Make some of it what is to be held. */
-	for (long i = 0; i < nr_pages(p); i++)
-		set_page_count(page + i, 0);
-	if (p->order)
-		prep_compound_page(page, p->order);
-	if (p->type == MEMDESC_IOPTDESC) {
-		iopt = memdesc_alloc_own_noprof(GFP_TEST, NUMA_NO_NODE,
-						MEMDESC_IOPTDESC);
-		KUNIT_ASSERT_NOT_NULL(test, iopt);
-		memdesc_attach(page, p->order, iopt, MEMDESC_IOPTDESC);
-		mod_node_page_state(page_pgdat(page), NR_IOMMU_PAGES,
-				    nr_pages(p));
-		mod_node_page_state(page_pgdat(page), NR_SECONDARY_PAGETABLE,
-				    nr_pages(p));
-		held = memdesc_cache_put_ioptdesc(iopt);
-	} else {
-		set_page_count(page, 1);
-		held = memdesc_cache_put_ptdesc(page_ptdesc(page));
-	}
+	make_table(test, p, block + 8);
+	held = hold_table(p, block + 8);
 	for (unsigned long i = 0; i < nr; i++)
 		if (i < 8 || i >= 8 + nr_pages(p))
 			__free_page(block + i);
 	/* The zone of the block may not be the one that is held. */
-	if (!held) {
-		if (p->type == MEMDESC_IOPTDESC)
-			put_table(p, page_address(page));
-		else
-			__free_pages(page, p->order);
+	if (!held)
 		kunit_skip(test, "memory of another zone");
-	}
 	expect_counters(test, p, before, 0, nr_pages(p));
 
 	err = alloc_contig_range(pfn, pfn + nr, ACR_FLAGS_NONE, GFP_TEST);
@@ -772,6 +795,226 @@ static void cache_contig(struct kunit *test)
 static void cache_contig(struct kunit *test)
 {
 	kunit_skip(test, "needs CONFIG_CONTIG_ALLOC");
+}
+#endif
+
+#if defined(CONFIG_CONTIG_ALLOC) && defined(CONFIG_MEMORY_HOTREMOVE)
+/* The pages of the largest table. */
+#define MAX_TABLE	8
+
+/* A memory block with tables of every kind, which the lists of a CPU can hold. */
+struct tables {
+	struct memory_block *block;
+	int nid;
+	unsigned int cpu;
+	struct page *table[ARRAY_SIZE(params)];
+
+	/* How many pages are held when the block has just been isolated. */
+	struct notifier_block nb;
+	unsigned long held_isolated;
+
+	/* What put_after_drain() is told, and tells. */
+	struct page *late[ARRAY_SIZE(params)];
+	struct completion spinning;
+	unsigned long held_first;
+	unsigned long held_drained;
+	unsigned long held_late;
+};
+
+/*
+ * A table of each kind, or two, at the beginning of the block. All at once, because
+ * no range can be allocated of a pageblock that has memory in use which cannot move.
+ */
+static void make_tables(struct kunit *test, struct tables *t, bool late)
+{
+	const unsigned long pfn = block_start_pfn(t->block);
+	const unsigned int nr = (late ? 2 : 1) * ARRAY_SIZE(params);
+	int err;
+
+	err = alloc_contig_range(pfn, pfn + nr * MAX_TABLE, ACR_FLAGS_NONE,
+				 GFP_TEST);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	for (unsigned int i = 0; i < nr; i++) {
+		const unsigned int kind = i % ARRAY_SIZE(params);
+		struct page *page = pfn_to_page(pfn + i * MAX_TABLE);
+
+		for (long j = nr_pages(&params[kind]); j < MAX_TABLE; j++)
+			__free_page(page + j);
+		make_table(test, &params[kind], page);
+		if (i < ARRAY_SIZE(params))
+			t->table[kind] = page;
+		else
+			t->late[kind] = page;
+	}
+}
+
+static void hold_tables(struct page *table[])
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(params); i++)
+		hold_table(&params[i], table[i]);
+}
+
+/*
+ * Called when the block is isolated. If a list still holds memory of it, offlining
+ * would wait for that memory until somebody sends a signal: refuse.
+ */
+static int tables_notify(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	struct tables *t = container_of(nb, struct tables, nb);
+
+	if (action != MEM_GOING_OFFLINE)
+		return NOTIFY_DONE;
+	t->held_isolated = memdesc_cache_held(t->nid);
+	return t->held_isolated ? NOTIFY_BAD : NOTIFY_OK;
+}
+
+/*
+ * Offlining drains the lists a first time when it turns off the lists of the page
+ * allocator, and then waits for work on each CPU before it isolates the block.
+ * Free tables in between: this task has a higher priority than that work.
+ */
+static int put_after_drain(void *data)
+{
+	const unsigned long end = jiffies + 10 * HZ;
+	struct tables *t = data;
+
+	hold_tables(t->table);
+	t->held_first = memdesc_cache_held(t->nid);
+	complete(&t->spinning);
+	do {
+		cond_resched();
+		t->held_drained = memdesc_cache_held(t->nid);
+	} while (t->held_drained && time_before(jiffies, end));
+	hold_tables(t->late);
+	t->held_late = memdesc_cache_held(t->nid);
+	return 0;
+}
+
+static void run_on(struct kunit *test, unsigned int cpu)
+{
+	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(cpu)), 0);
+}
+
+/* The lists work, with memory of @zone. */
+static void expect_holding(struct kunit *test, struct zone *zone)
+{
+	struct zone *held;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(params); i++) {
+		if (!depth(&params[i]))
+			continue;
+		KUNIT_EXPECT_TRUE_MSG(test, is_held(&params[i], &held), "%s",
+				      params[i].name);
+		KUNIT_EXPECT_PTR_EQ(test, held, zone);
+	}
+}
+
+/* The memory that is held goes offline, and comes back. */
+static void offline_held(struct kunit *test, struct tables *t)
+{
+	run_on(test, t->cpu);
+	make_tables(test, t, false);
+	hold_tables(t->table);
+	KUNIT_EXPECT_GT(test, memdesc_cache_held(t->nid), 0);
+
+	KUNIT_EXPECT_EQ(test, set_block_online(t->block, false), 0);
+	KUNIT_EXPECT_EQ(test, t->held_isolated, 0);
+	KUNIT_EXPECT_NULL(test, pfn_to_online_page(page_to_pfn(t->table[0])));
+}
+
+/* Memory goes offline that was not yet held when the lists were first drained. */
+static void offline_freed_late(struct kunit *test, struct tables *t)
+{
+	const unsigned int other = cpumask_any_but(cpu_online_mask, t->cpu);
+	struct task_struct *task;
+
+	if (other >= nr_cpu_ids) {
+		kunit_info(test, "only one CPU: no tables are freed meanwhile");
+		return;
+	}
+	run_on(test, other);
+	make_tables(test, t, true);
+
+	init_completion(&t->spinning);
+	task = kthread_create(put_after_drain, t, "put_after_drain");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	kthread_bind(task, t->cpu);
+	sched_set_fifo(task);
+	get_task_struct(task);
+	wake_up_process(task);
+	wait_for_completion(&t->spinning);
+
+	KUNIT_EXPECT_EQ(test, set_block_online(t->block, false), 0);
+	KUNIT_EXPECT_EQ(test, t->held_isolated, 0);
+	kthread_stop_put(task);
+	KUNIT_EXPECT_GT(test, t->held_first, 0);
+	KUNIT_EXPECT_EQ(test, t->held_drained, 0);
+	KUNIT_EXPECT_GT(test, t->held_late, 0);
+	KUNIT_EXPECT_NULL(test, pfn_to_online_page(page_to_pfn(t->late[0])));
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(put_block, memory_block_put, struct memory_block *);
+KUNIT_DEFINE_ACTION_WRAPPER(forget_tables, unregister_memory_notifier,
+			    struct notifier_block *);
+
+/* A memory block in the zone whose memory the lists of its node's CPU hold. */
+static bool find_block(struct kunit *test, struct tables *t)
+{
+	struct zone *zone, *held;
+
+	for_each_online_cpu(t->cpu) {
+		t->nid = cpu_to_mem(t->cpu);
+		t->block = get_free_block(t->nid);
+		if (!t->block)
+			continue;
+		zone = page_zone(pfn_to_page(block_start_pfn(t->block)));
+		run_on(test, t->cpu);
+		if (is_held(&params[0], &held) && held == zone)
+			return true;
+		memory_block_put(t->block);
+	}
+	return false;
+}
+
+/* What the lists hold does not keep a memory block from going offline. */
+static void cache_block_offline(struct kunit *test)
+{
+	struct tables *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	struct counters before;
+	struct zone *zone;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	if (!find_block(test, t))
+		kunit_skip(test, "no memory of a list that can go offline");
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, put_block, t->block),
+			0);
+	zone = page_zone(pfn_to_page(block_start_pfn(t->block)));
+
+	before = get_counters();
+	t->nb.notifier_call = tables_notify;
+	KUNIT_ASSERT_EQ(test, register_memory_notifier(&t->nb), 0);
+	KUNIT_ASSERT_EQ(test,
+			kunit_add_action_or_reset(test, forget_tables, &t->nb),
+			0);
+	for (int late = 0; late <= 1; late++) {
+		if (late)
+			offline_freed_late(test, t);
+		else
+			offline_held(test, t);
+		expect_counters(test, &params[4], before, 0, 0);
+		set_block_online(t->block, true);
+		KUNIT_EXPECT_NOT_NULL(test,
+				      pfn_to_online_page(page_to_pfn(t->table[0])));
+		run_on(test, t->cpu);
+		expect_holding(test, zone);
+	}
+}
+#else
+static void cache_block_offline(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MEMORY_HOTREMOVE");
 }
 #endif
 
@@ -1254,6 +1497,7 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE_SLOW(cache_walkers),
 	KUNIT_CASE_SLOW(cache_pressure),
 	KUNIT_CASE_PARAM(cache_cpu_offline, params_gen_params),
+	KUNIT_CASE(cache_block_offline),
 	{}
 };
 
