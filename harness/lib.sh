@@ -104,6 +104,23 @@ make_build_folder() {
 	fi
 }
 
+# run_qemu SECONDS FILE QEMU...: run QEMU for so long at most, what it says in FILE.
+# Returns as timeout does. Where KVM cannot go on with a guest, QEMU would wait for
+# ever: it is ended.
+run_qemu() {
+	local status=0 pid
+	timeout -k 5 "$1" "${@:3}" >"$2" 2>&1 </dev/null &
+	pid=$!
+	if [[ " $* " == *" -accel kvm "* ]]; then
+		while kill -0 $pid 2>/dev/null; do
+			sleep 0.5
+			! grep -qs '^KVM internal error' "$2" || kill $pid 2>/dev/null || true
+		done
+	fi
+	wait $pid || status=$?
+	return $status
+}
+
 # The series as lines: "S set", "P set/patch", and after their patch "F file" for
 # a file that this patch brings whole, "G file" for one that has grown over several
 # patches and is with this one as it stands here.

@@ -69,9 +69,10 @@ void __init memdesc_init(void)
 /*
  * The flags of the pages that hold for the descriptor, too: how to get memory,
  * and on which nodes. The other flags select the kind of memory, or are
- * __GFP_ZERO.
+ * __GFP_ZERO, or __GFP_ACCOUNT: a memory cgroup pays for the pages, and not for
+ * what the kernel needs to manage them, as for struct page.
  */
-#define GFP_MEMDESC_OWN	(GFP_RECLAIM_MASK | GFP_CONSTRAINT_MASK | __GFP_ACCOUNT)
+#define GFP_MEMDESC_OWN	(GFP_RECLAIM_MASK | GFP_CONSTRAINT_MASK)
 
 static __always_inline void *__memdesc_alloc_own(gfp_t gfp, int nid,
 						 enum memdesc_type type)
@@ -295,6 +296,8 @@ void __memdesc_free(void *desc, enum memdesc_type type)
 	if (type == MEMDESC_IOPTDESC) {
 		const struct memdesc_own own = *(struct memdesc_own *)desc;
 
+		if (memdesc_cache_put_ioptdesc(desc))
+			return;
 		memdesc_free_frozen(own.page, own.order, MEMDESC_IOPTDESC);
 		memdesc_free_own(desc, MEMDESC_IOPTDESC);
 		return;

@@ -63,46 +63,15 @@ memdesc_stack(enum memdesc_type type, unsigned int order)
 	}
 }
 
-static __always_inline void
-memdesc_mod_state(struct memdesc_stack *stack, enum node_stat_item item,
-		  int delta, struct per_cpu_nodestat __percpu *stat,
-		  int threshold)
-{
-	s8 old = this_cpu_read(stat->vm_node_stat_diff[item]);
-	const int new = old + delta;
-
-	/* abs(new) <= threshold, but in one comparison. */
-	if (likely((unsigned int)(new + threshold) <= 2 * threshold) &&
-	    likely(this_cpu_try_cmpxchg(stat->vm_node_stat_diff[item], &old,
-					(s8)new)))
-		return;
-	mod_node_page_state(stack->zone->zone_pgdat, item, delta);
-}
-
 /*
- * Add @held to the number of held pages. With @owner, also subtract @held from
- * the owner's counters. This is for IOMMU page tables only: CPU page tables are
- * counted by their constructor and destructor.
- *
- * Called with the lock held. Does the same as mod_node_page_state() for each
- * counter, but without a call while the CPU's part of the counter stays small:
- * the calls would be most of the cost of the lists.
+ * Add @nr_pages to the number of held pages. Called with the lock held. The
+ * owner of the memory counts the pages that are in use.
  */
 static __always_inline void memdesc_count(struct memdesc_stack *stack,
-					  enum memdesc_type type, int held,
-					  bool owner)
+					  int nr_pages)
 {
-	struct per_cpu_nodestat __percpu *stat = stack->stat;
-	const int threshold = this_cpu_read(stat->stat_threshold);
-
-	memdesc_mod_state(stack, NR_KERNEL_MISC_RECLAIMABLE, held, stat,
-			  threshold);
-	if (type != MEMDESC_IOPTDESC || !owner)
-		return;
-#ifdef CONFIG_IOMMU_SUPPORT
-	memdesc_mod_state(stack, NR_IOMMU_PAGES, -held, stat, threshold);
-#endif
-	memdesc_mod_state(stack, NR_SECONDARY_PAGETABLE, -held, stat, threshold);
+	mod_node_page_state_inline(stack->zone->zone_pgdat,
+				   NR_KERNEL_MISC_RECLAIMABLE, nr_pages);
 }
 
 static __always_inline struct page *memdesc_first_page(void *desc,
@@ -179,17 +148,17 @@ void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
 	memcpy(batch, stack->desc, nr * sizeof(*batch));
 	stack->nr -= nr;
 	memmove(stack->desc, stack->desc + nr, stack->nr * sizeof(*batch));
-	memdesc_count(stack, type, -(int)(nr << order), false);
+	memdesc_count(stack, -(int)(nr << order));
 }
 
-/* The pages must be off the list. If the charge fails, they are freed. */
-static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
-				    unsigned int order)
+/* @desc must be off the list. If the charge fails, it is freed. */
+static noinline bool memdesc_charge(void *desc, gfp_t gfp, unsigned int order,
+				    enum memdesc_type type)
 {
 	gfp = current_gfp_context(gfp & gfp_allowed_mask);
-	if (!memcg_kmem_charge_page(page, gfp, order))
+	if (!memcg_kmem_charge_page(memdesc_first_page(desc, type), gfp, order))
 		return true;
-	free_frozen_pages(page, order);
+	memdesc_release(&desc, 1, order, type);
 	return false;
 }
 
@@ -197,7 +166,6 @@ static noinline bool memdesc_charge(struct page *page, gfp_t gfp,
 static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 					       int nid, enum memdesc_type type)
 {
-	const bool own = memdesc_table[type].own;
 	struct memdesc_stack *stack;
 	void *desc;
 
@@ -206,18 +174,12 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	/* Complain of a wrong context even if a list makes it harmless now. */
 	might_alloc(gfp);
 	/*
-	 * Leave these to the allocators: requests for another zone; accounted
-	 * requests, if the descriptor is charged as well; and everything while
-	 * allocations are profiled, because the pages still carry the tag of
-	 * their first user.
+	 * Leave these to the allocators: requests for another zone, and
+	 * everything while allocations are profiled, because the pages still
+	 * carry the tag of their first user.
 	 */
-	if (unlikely(order >= MEMDESC_CACHE_ORDERS ||
-		     gfp & (GFP_ZONEMASK | (own ? __GFP_ACCOUNT : 0)))) {
-		if (order >= MEMDESC_CACHE_ORDERS || gfp & GFP_ZONEMASK ||
-		    memcg_kmem_online())
-			return NULL;
-	}
-	if (mem_alloc_profiling_enabled())
+	if (unlikely(order >= MEMDESC_CACHE_ORDERS || gfp & GFP_ZONEMASK) ||
+	    mem_alloc_profiling_enabled())
 		return NULL;
 
 	stack = memdesc_stack(type, order);
@@ -232,23 +194,21 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 	stack->hits++;
 	desc = stack->desc[--stack->nr];
 	if (unlikely(memdesc_poisoned(memdesc_first_page(desc, type), order))) {
-		memdesc_count(stack, type, -stack->nr_pages, false);
+		memdesc_count(stack, -stack->nr_pages);
 		spin_unlock(&stack->lock);
 		/* The page allocator takes care of a poisoned page. */
 		memdesc_release(&desc, 1, order, type);
 		return NULL;
 	}
-	memdesc_count(stack, type, -stack->nr_pages, true);
+	memdesc_count(stack, -stack->nr_pages);
 	spin_unlock(&stack->lock);
 
 	/*
 	 * Clear the pages here and not when they are freed: they may never be
 	 * used again, or the next user may not need zeroes. Clearing here also
 	 * brings them into the cache of the CPU that is going to use them.
-	 * IOMMU page tables are always zeroed.
 	 */
-	if (type == MEMDESC_IOPTDESC || want_init_on_alloc(gfp) ||
-	    want_init_on_free())
+	if (want_init_on_alloc(gfp) || want_init_on_free())
 		clear_pages(page_address(memdesc_first_page(desc, type)),
 			    stack->nr_pages);
 
@@ -278,7 +238,6 @@ static bool memdesc_stack_set_zone(struct memdesc_stack *stack,
 		    memdesc_zone_isolated(zone))
 			return false;
 		stack->zone = zone;
-		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
 		stack->nid = zone_to_nid(zone);
 	}
 	/*
@@ -303,7 +262,7 @@ static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 		__memdesc_clear_type(page, type);
 
 	stack->desc[stack->nr++] = desc;
-	memdesc_count(stack, type, stack->nr_pages, true);
+	memdesc_count(stack, stack->nr_pages);
 	return true;
 }
 
@@ -375,28 +334,42 @@ static __always_inline bool memdesc_cache_put(void *desc, struct page *page,
 				 type);
 }
 
+static noinline struct ioptdesc *memdesc_alloc_new_ioptdesc(gfp_t gfp,
+							    unsigned int order,
+							    int nid)
+{
+	return __memdesc_alloc_node_noprof(gfp, order, nid,
+					   sizeof(struct ioptdesc),
+					   MEMDESC_IOPTDESC);
+}
+
 /**
- * memdesc_cache_get_ioptdesc - Take an IOMMU page table from the lists
- * @gfp: GFP flags, of which the zone and __GFP_ACCOUNT matter
+ * memdesc_cache_alloc_ioptdesc - Take an IOMMU page table from the lists, or a
+ *                                new one
+ * @gfp: as for memdesc_alloc_node()
  * @order: log2 of the number of pages
- * @nid: the node
+ * @nid: as for memdesc_alloc_node(); the lists have nothing for NUMA_NO_NODE
  *
  * Descriptor and pages are in the state in which memdesc_alloc_node() returns
- * them. The pages are zeroed, and counted as iommu_alloc_pages_node_sz() counts
- * them. Returns NULL for a request that a memcg is charged for, because the
- * descriptor has to be charged as well.
+ * them. If the charge of the pages fails, the allocation fails: new pages would
+ * need the same charge.
  *
- * Context: Any context but NMI.
- * Return: The descriptor, or NULL if the lists have none that fits.
+ * Context: Any context that @gfp allows, but NMI.
+ * Return: The descriptor, or NULL when there is no memory.
  */
-struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
-					    int nid)
+struct ioptdesc *memdesc_cache_alloc_ioptdesc_noprof(gfp_t gfp,
+						     unsigned int order,
+						     int nid)
 {
 	const size_t head = offsetofend(struct memdesc_own, order);
 	struct ioptdesc *iopt;
 
 	iopt = memdesc_cache_get(gfp, order, nid, MEMDESC_IOPTDESC);
-	if (!iopt)
+	if (unlikely(!iopt))
+		return memdesc_alloc_new_ioptdesc(gfp, order, nid);
+
+	if (gfp & __GFP_ACCOUNT && memcg_kmem_online() &&
+	    !memdesc_charge(iopt, gfp, order, MEMDESC_IOPTDESC))
 		return NULL;
 
 	memset((void *)iopt + head, 0, sizeof(*iopt) - head);
@@ -408,22 +381,22 @@ struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
 			  (unsigned int)PGTY_ioptable << 24);
 	return iopt;
 }
+EXPORT_SYMBOL_GPL(memdesc_cache_alloc_ioptdesc_noprof);
 
 /**
  * memdesc_cache_put_ioptdesc - Put an IOMMU page table that is freed on a list
  * @iopt: the descriptor
  *
- * If a list takes the page table, it is no longer counted as a page table, but
- * as held.
+ * A memcg charge of the pages is undone in any case.
  *
  * Context: Any context but NMI.
- * Return: true if a list has taken it; else the caller uncounts and frees it.
+ * Return: true if a list has taken it; else the caller frees it.
  */
 bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 {
-	/* Not if charged: the charge includes the descriptor. */
-	if (memcg_kmem_online() && unlikely(PageMemcgKmem(iopt->page)))
-		return false;
+	/* If no list takes it, it is freed anyway: uncharging now is right. */
+	if (memcg_kmem_online() && PageMemcgKmem(iopt->page))
+		__memcg_kmem_uncharge_page(iopt->page, iopt->order);
 	return memdesc_cache_put(iopt, iopt->page, iopt->order,
 				 MEMDESC_IOPTDESC);
 }
@@ -431,8 +404,10 @@ bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 							unsigned int order)
 {
-	return page_ptdesc(alloc_page_desc_noprof(gfp, order,
-						  MEMDESC_TYPE_PTDESC(NULL)));
+	struct page *page = memdesc_alloc_pages_noprof(gfp, order, NUMA_NO_NODE,
+						       MEMDESC_PTDESC);
+
+	return page_ptdesc(page);
 }
 
 /**
@@ -461,7 +436,7 @@ struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 		return memdesc_alloc_new_ptdesc(gfp, order);
 
 	if (gfp & __GFP_ACCOUNT && memcg_kmem_online() &&
-	    !memdesc_charge(page, gfp, order))
+	    !memdesc_charge(page, gfp, order, MEMDESC_PTDESC))
 		return NULL;
 
 	set_page_private(page, 0);

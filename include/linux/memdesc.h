@@ -174,6 +174,11 @@ const char *memdesc_type_name(enum memdesc_type type);
 
 #define __memdesc_type_of(type)	__memdesc_type_of_ptr((type *)NULL)
 
+struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
+						 unsigned int order);
+struct ioptdesc *memdesc_cache_alloc_ioptdesc_noprof(gfp_t gfp,
+						     unsigned int order,
+						     int nid);
 struct page *__alloc_page_desc_noprof(gfp_t gfp, unsigned int order,
 				      memdesc_t md);
 struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
@@ -208,14 +213,19 @@ static __always_inline struct page *
 alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 {
 	/*
-	 * A page table is a compound page from alloc_pages() with a page type.
-	 * Page tables are allocated so often that the switch on the type in the
-	 * called function would matter. The condition costs nothing if the type
-	 * is a constant.
+	 * A page table is a compound page from alloc_pages() with a page type,
+	 * or a freed page table in the same state. Page tables are allocated so
+	 * often that the switch on the type in the called function would matter.
+	 * The condition costs nothing if the type is a constant.
 	 */
 	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
-		struct page *page = alloc_pages_noprof(gfp | __GFP_COMP, order);
+		struct page *page;
 
+		if (IS_ENABLED(CONFIG_MEMDESC_CACHE))
+			return (struct page *)
+			       memdesc_cache_alloc_ptdesc_noprof(gfp, order);
+
+		page = alloc_pages_noprof(gfp | __GFP_COMP, order);
 		if (page)
 			page->page_type = (unsigned int)PGTY_table << 24;
 		return page;
@@ -240,6 +250,8 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 	/* A shortcut: a new folio is just what folio_alloc_node() returns. */
 	if (type == MEMDESC_FOLIO && nid != NUMA_NO_NODE)
 		return __folio_alloc_node_noprof(gfp, order, nid);
+	if (IS_ENABLED(CONFIG_MEMDESC_CACHE) && type == MEMDESC_IOPTDESC)
+		return memdesc_cache_alloc_ioptdesc_noprof(gfp, order, nid);
 
 	return __memdesc_alloc_node_noprof(gfp, order, nid, size, type);
 }
@@ -283,27 +295,10 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 		__memdesc_free(__desc, __memdesc_type_of_ptr(__desc));	\
 	})
 
-struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
-						 unsigned int order);
-
 #ifdef CONFIG_MEMDESC_CACHE
-struct ioptdesc *memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order,
-					    int nid);
-bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt);
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt);
 unsigned long memdesc_cache_drain(bool sync);
 #else
-static inline struct ioptdesc *
-memdesc_cache_get_ioptdesc(gfp_t gfp, unsigned int order, int nid)
-{
-	return NULL;
-}
-
-static inline bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
-{
-	return false;
-}
-
 static inline bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
 {
 	return false;

@@ -130,9 +130,9 @@ static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
 
 /*
  * A window may have been made while the memory in its range was offline, or
- * before other memory took that range. So mark the places anew now, while nothing
- * there can be preserved. Once the memory is online, a set bit may mean that the
- * page is preserved, and must not be cleared.
+ * before other memory took that range, or before the memory went offline. So mark
+ * the places anew now, while nothing there can be preserved. Once memory is
+ * online, a set bit may mean that the page is preserved, and must not be cleared.
  */
 static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 			     void *data)
@@ -145,6 +145,7 @@ static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 	case MEM_GOING_ONLINE:
 	case MEM_CANCEL_ONLINE:
 	case MEM_ONLINE:
+	case MEM_OFFLINE:
 		break;
 	default:
 		return NOTIFY_DONE;

@@ -227,7 +227,7 @@ static void __init kho_scratch_check_size(void)
 		size += kho_scratch[i].size;
 	if (size < needed)
 		pr_warn("scratch areas of %llu MiB are too small: the image of a kernel and a bitmap of all pages take %llu MiB, see kho_scratch=\n",
-			size >> 20, needed >> 20);
+			size >> 20, DIV_ROUND_UP_ULL(needed, 1 << 20));
 }
 
 /**

@@ -736,9 +736,6 @@ static void make_table(struct kunit *test, const struct cache_param *p,
 					MEMDESC_IOPTDESC);
 	KUNIT_ASSERT_NOT_NULL(test, iopt);
 	memdesc_attach(page, p->order, iopt, MEMDESC_IOPTDESC);
-	mod_node_page_state(page_pgdat(page), NR_IOMMU_PAGES, nr_pages(p));
-	mod_node_page_state(page_pgdat(page), NR_SECONDARY_PAGETABLE,
-			    nr_pages(p));
 }
 
 /* Free what make_table() has made. Does the list of this CPU hold it now? */
@@ -747,7 +744,7 @@ static bool hold_table(const struct cache_param *p, struct page *page)
 	if (p->type == MEMDESC_IOPTDESC) {
 		if (memdesc_cache_put_ioptdesc(page_ioptdesc(page)))
 			return true;
-		put_table(p, page_address(page));
+		memdesc_free(page_ioptdesc(page));
 		return false;
 	}
 	if (memdesc_cache_put_ptdesc(page_ptdesc(page)))
@@ -1076,27 +1073,30 @@ static void cache_account(struct kunit *test)
 	const struct cache_param *p = test->param_value;
 	const struct counters before = get_counters();
 	struct mem_cgroup *memcg = get_any_memcg(), *old;
-	struct page *page, *again;
+	struct page *page, *held;
 	void *virt;
 
 	if (!memcg)
 		kunit_skip(test, "no memory cgroup but the root");
-	put_table(p, must_get(test, p, GFP_TEST));
+	virt = must_get(test, p, GFP_TEST);
+	held = virt_to_page(virt);
+	put_table(p, virt);
 
 	old = current->active_memcg;
 	current->active_memcg = memcg;
 	virt = must_get(test, p, GFP_TEST | __GFP_ACCOUNT);
 	current->active_memcg = old;
 	page = virt_to_page(virt);
+	KUNIT_EXPECT_PTR_EQ(test, page, held);
 	KUNIT_EXPECT_TRUE(test, PageMemcgKmem(page));
+	expect_counters(test, p, before, nr_pages(p), 0);
 	put_table(p, virt);
 	KUNIT_EXPECT_EQ(test, page->memcg_data, 0);
-	/* Of both types one is held: its own, or the one from before. */
 	expect_counters(test, p, before, 0, nr_pages(p));
 
 	virt = must_get(test, p, GFP_TEST);
-	again = virt_to_page(virt);
-	KUNIT_EXPECT_EQ(test, again->memcg_data, 0);
+	KUNIT_EXPECT_PTR_EQ(test, virt_to_page(virt), held);
+	KUNIT_EXPECT_EQ(test, held->memcg_data, 0);
 	put_table(p, virt);
 	memdesc_cache_drain(true);
 	expect_counters(test, p, before, 0, 0);
@@ -1139,8 +1139,6 @@ static void cache_charge(struct kunit *test)
 	long off, on;
 	int n = 0;
 
-	if (p->type != MEMDESC_PTDESC)
-		kunit_skip(test, "left to the allocators");
 	memcg = get_any_memcg();
 	if (!memcg)
 		kunit_skip(test, "no memory cgroup but the root");
