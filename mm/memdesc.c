@@ -296,8 +296,6 @@ void __memdesc_free(void *desc, enum memdesc_type type)
 	if (type == MEMDESC_IOPTDESC) {
 		const struct memdesc_own own = *(struct memdesc_own *)desc;
 
-		if (memdesc_cache_put_ioptdesc(desc))
-			return;
 		memdesc_free_frozen(own.page, own.order, MEMDESC_IOPTDESC);
 		memdesc_free_own(desc, MEMDESC_IOPTDESC);
 		return;

@@ -260,9 +260,9 @@ memdesc_free_frozen_nolock(struct page *page, unsigned int order,
 #ifdef CONFIG_MEMDESC_CACHE
 void memdesc_cache_pause(void);
 void memdesc_cache_resume(void);
-bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt);
 
 /* For tests. */
+bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt);
 bool memdesc_cache_enable(bool on);
 unsigned long memdesc_cache_held(int nid);
 unsigned int memdesc_cache_depth(unsigned int cpu, enum memdesc_type type,
@@ -275,11 +275,6 @@ static inline void memdesc_cache_pause(void)
 
 static inline void memdesc_cache_resume(void)
 {
-}
-
-static inline bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
-{
-	return false;
 }
 #endif
 

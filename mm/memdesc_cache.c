@@ -140,8 +140,7 @@ static inline bool memdesc_poisoned(struct page *page, unsigned int order)
  * likely to be in the CPU's cache. Called with the lock held.
  */
 void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
-		       unsigned int nr, unsigned int order,
-		       enum memdesc_type type)
+		       unsigned int nr, unsigned int order)
 {
 	if (!nr)
 		return;
@@ -267,8 +266,9 @@ static __always_inline bool memdesc_cache_push(struct memdesc_stack *stack,
 }
 
 /*
- * The list is full, or has no zone yet, or was last used for another
- * page_zone_id(). Called with the lock held, drops it.
+ * Put @desc on a list that is full, or that has no zone yet, or that was last used
+ * for another page_zone_id(). A full list first gives back the quarter that was put
+ * on it first. Called with the lock held, drops it.
  */
 static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 					    void *desc, struct page *page,
@@ -286,7 +286,7 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 
 	if (stack->nr >= stack->max) {
 		nr = min(MEMDESC_CACHE_BATCH, (stack->max + 3U) / 4);
-		memdesc_take_cold(stack, batch, nr, order, type);
+		memdesc_take_cold(stack, batch, nr, order);
 	}
 	held = memdesc_cache_push(stack, desc, page, type);
 unlock:
@@ -390,16 +390,32 @@ EXPORT_SYMBOL_GPL(memdesc_cache_alloc_ioptdesc_noprof);
  * A memcg charge of the pages is undone in any case.
  *
  * Context: Any context but NMI.
- * Return: true if a list has taken it; else the caller frees it.
+ * Return: true if a list has taken it, now or before; else the caller frees it.
  */
 bool memdesc_cache_put_ioptdesc(struct ioptdesc *iopt)
 {
+	/* Freed twice: if a list took it twice, two owners would get it. */
+	if (WARN_ON_ONCE(!PageIOPT(iopt->page)))
+		return true;
 	/* If no list takes it, it is freed anyway: uncharging now is right. */
 	if (memcg_kmem_online() && PageMemcgKmem(iopt->page))
 		__memcg_kmem_uncharge_page(iopt->page, iopt->order);
 	return memdesc_cache_put(iopt, iopt->page, iopt->order,
 				 MEMDESC_IOPTDESC);
 }
+
+/**
+ * memdesc_cache_free_ioptdesc - Put an IOMMU page table on a list, or free it
+ * @iopt: the descriptor
+ *
+ * Context: Any context but NMI.
+ */
+void memdesc_cache_free_ioptdesc(struct ioptdesc *iopt)
+{
+	if (!memdesc_cache_put_ioptdesc(iopt))
+		__memdesc_free(iopt, MEMDESC_IOPTDESC);
+}
+EXPORT_SYMBOL_GPL(memdesc_cache_free_ioptdesc);
 
 static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 							unsigned int order)

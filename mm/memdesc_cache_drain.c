@@ -35,7 +35,7 @@ unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 
 		scoped_guard(spinlock, &stack->lock) {
 			nr = min3(want, MEMDESC_CACHE_BATCH, stack->nr);
-			memdesc_take_cold(stack, batch, nr, order, type);
+			memdesc_take_cold(stack, batch, nr, order);
 			if (sync && !stack->nr) {
 				stack->zone = NULL;
 				stack->zone_id = -1;

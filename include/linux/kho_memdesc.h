@@ -57,7 +57,8 @@ struct ptdesc;
  *	restore: nothing is preserved there, or it was already restored
  * %-EHWPOISON
  *	restore: some of the memory had a hardware error after it was preserved;
- *	the memory stays where it is, and nobody gets it
+ *	the memory stays where it is, and the page allocator never gets it.
+ *	kho_folio_restore_hwpoison() restores such a folio
  * %-ENOMEM
  *	there was no memory for the metadata, for the lock of a page table, or,
  *	early in the boot, to initialise struct pages

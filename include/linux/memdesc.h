@@ -179,6 +179,7 @@ struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
 struct ioptdesc *memdesc_cache_alloc_ioptdesc_noprof(gfp_t gfp,
 						     unsigned int order,
 						     int nid);
+void memdesc_cache_free_ioptdesc(struct ioptdesc *iopt);
 struct page *__alloc_page_desc_noprof(gfp_t gfp, unsigned int order,
 				      memdesc_t md);
 struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
@@ -266,7 +267,8 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  * Does not compile if @type is no descriptor, or if its definition is not
  * visible. A descriptor that does not overlay &struct page has its page and
  * order set and is zeroed otherwise. Its memory obeys the flags of @gfp that
- * say how to get memory and on which nodes, but not those that select a zone.
+ * say how to get memory and on which nodes, but not those that select a zone,
+ * and not __GFP_ACCOUNT: a memory cgroup is charged for the pages only.
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by
@@ -277,13 +279,22 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 		memdesc_alloc_node_noprof(gfp, order, nid, sizeof(type), \
 					  __memdesc_type_of(type))))
 
+static __always_inline void memdesc_free_type(void *desc,
+					      enum memdesc_type type)
+{
+	if (IS_ENABLED(CONFIG_MEMDESC_CACHE) && type == MEMDESC_IOPTDESC)
+		memdesc_cache_free_ioptdesc(desc);
+	else
+		__memdesc_free(desc, type);
+}
+
 /**
  * memdesc_free - Free a descriptor and the memory that it manages
  * @desc: a pointer to a descriptor type; nothing else compiles
  *
  * If the type has a refcount, drops the caller's reference; the last reference
- * frees the memory. Memory of a frozen type is freed at once. Before the call,
- * the caller undoes everything that it did after the allocation: accounting,
+ * frees the memory. Memory of a frozen type is freed at once, or kept for the
+ * next allocation of its type (CONFIG_MEMDESC_CACHE). Before the call, the caller undoes everything that it did after the allocation: accounting,
  * constructors. Memory from a page pool goes back to the pool.
  *
  * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
@@ -292,7 +303,7 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 #define memdesc_free(desc)						\
 	({								\
 		__auto_type __desc = (desc);				\
-		__memdesc_free(__desc, __memdesc_type_of_ptr(__desc));	\
+		memdesc_free_type(__desc, __memdesc_type_of_ptr(__desc)); \
 	})
 
 #ifdef CONFIG_MEMDESC_CACHE

@@ -4,8 +4,8 @@
  * given pages are in it.
  *
  * These are inline functions because the callers that preserve most know the
- * type, and mostly the order: for a folio of order 0 the whole check folds to
- * four comparisons. Everybody else calls kho_check_page().
+ * type, and mostly the order: for a folio of order 0 the whole check folds to a
+ * few comparisons. Everybody else calls kho_check_page().
  */
 #ifndef _KHO_CHECK_H
 #define _KHO_CHECK_H

@@ -146,9 +146,10 @@ int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
  * kho_page_has_error - a page has a hardware error, restored or not
  * @pfn: page frame number of the page, which is marked as poisoned
  *
- * If the page is part of preserved memory that is not restored yet, then that
- * memory cannot be restored any more. It stays where it is: nobody uses it, and
- * the page allocator never gets it.
+ * If the page is part of preserved memory that is not restored yet, the ordinary
+ * restore functions refuse that memory from now on, and the page allocator never
+ * gets it. kho_folio_restore_hwpoison() still gives a folio to its owner. Slab
+ * objects outside of the page are copied when they are restored.
  *
  * Context: Any.
  */

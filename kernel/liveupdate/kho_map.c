@@ -2,8 +2,8 @@
 /*
  * The map of preserved pages: its windows, and adding and deleting memory.
  *
- * The nodes of the map itself are a radix tree in kexec_handover.c. The fast
- * path is in kho_map.h.
+ * The nodes of the map itself are a radix tree: kho_radix.c. The fast path is in
+ * kho_map.h.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -129,10 +129,10 @@ static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
 }
 
 /*
- * A window may have been made while the memory in its range was offline, or
- * before other memory took that range, or before the memory went offline. So mark
- * the places anew now, while nothing there can be preserved. Once memory is
- * online, a set bit may mean that the page is preserved, and must not be cleared.
+ * When memory goes offline, set the bits of its pages in the window, so that nothing
+ * there can be preserved. When memory comes online, clear them: the window may have
+ * been made while the memory was offline. Clear them now and not later, because once
+ * pages are in use a set bit may mean that the page is preserved.
  */
 static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 			     void *data)
@@ -239,7 +239,7 @@ noinline struct kho_window *kho_new_window(unsigned long pfn)
 	/*
 	 * Check the places once for each pageblock, which saves checking them
 	 * for each page: scratch and CMA areas do not change, and
-	 * kho_memory_notify() is told about memory that comes online.
+	 * kho_memory_notify() is told about memory that comes and goes.
 	 */
 	pfn = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
 	kho_mark_places(window, pfn, pfn + KHO_LEAF_BITS);

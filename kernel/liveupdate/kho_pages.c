@@ -199,7 +199,7 @@ void kho_split_unclaim(unsigned long pfn, unsigned long end)
  * or nothing. kho_split_init() or kho_split_unclaim() must follow.
  *
  * Context: Process context.
- * Return: 0, %-EINVAL, %-ENOENT, or early in the boot %-ENOMEM.
+ * Return: 0, or an error as of kho_claim().
  */
 int kho_split_claim(phys_addr_t phys, unsigned long nr_pages)
 {
@@ -255,8 +255,7 @@ void kho_split_init(unsigned long pfn, unsigned long end)
  * @nr_pages: how many pages, exactly as they were preserved
  *
  * Context: Process context, any time after the page allocator is up.
- * Return: the first page, or ERR_PTR(-EINVAL), ERR_PTR(-ENOENT), or early in the
- *	boot ERR_PTR(-ENOMEM).
+ * Return: the first page, or ERR_PTR() of an error as of kho_claim().
  */
 struct page *kho_split_restore(phys_addr_t phys, unsigned long nr_pages)
 {

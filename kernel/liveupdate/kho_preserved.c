@@ -9,8 +9,8 @@
  * has all other memory. Before that, memblock allocates from scratch areas
  * only, in which nothing is preserved. The code that gives memory to the page
  * allocator, serially or in parallel, leaves out the pages that have a bit.
- * kho_stamp_pages() writes order and type of a preservation into its struct
- * pages, so that the restore functions find the preservation.
+ * kho_stamp_pages() writes order and type of a preservation into its first struct
+ * page, so that the restore functions find the preservation.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt

@@ -506,7 +506,8 @@ slow:
  * Context: Process context, may sleep, any time after the slab allocator is up.
  * Return: The memory, or ERR_PTR: %-EINVAL if @phys is not the start of an
  *	object, or something else is preserved there, %-ENOENT if nothing is or it
- *	was already restored, %-EHWPOISON if it has a hardware error, %-ENOMEM.
+ *	was already restored, %-EHWPOISON if it has a hardware error, %-EOPNOTSUPP
+ *	if this kernel only keeps the memory, %-ENOMEM.
  */
 void *kho_slab_restore_noprof(phys_addr_t phys)
 {

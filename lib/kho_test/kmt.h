@@ -2,7 +2,8 @@
 /*
  * Test of the typed kexec handover between kernels: what its files share.
  *
- * main.c	the table of types, and the commands
+ * main.c	the commands
+ * type.c	the table of types, and the checks that are counted for a type
  * restore.c	the command "restore"
  * poison.c	the command "poison"
  * manifest.c	the list of objects that is handed over with them
@@ -10,7 +11,7 @@
  * state.c	checks of the pages of a restored object
  *
  * Each other file has types that belong together. A type is a struct kmt_ops,
- * which the table in main.c points at.
+ * which the table in type.c points at.
  */
 #ifndef _KMT_H
 #define _KMT_H
@@ -144,8 +145,11 @@ static_assert(sizeof(struct kmt_manifest) == 48);
 
 /* main.c */
 extern struct handover_test kmt_test;
-extern struct kmt_type kmt_types[];
 extern struct list_head kmt_objects;
+unsigned int kmt_count(const struct kmt_type *type);
+
+/* type.c */
+extern struct kmt_type kmt_types[];
 
 /* The last one has no ops. */
 #define for_each_kmt_type(type) \
@@ -162,13 +166,12 @@ static inline bool kmt_in_slab(const struct kmt_object *obj)
 }
 
 struct kmt_type *kmt_type(const struct kmt_ops *ops);
-unsigned int kmt_count(const struct kmt_type *type);
-
-/* object.c */
 bool kmt_expect(const struct kmt_object *obj, const char *where,
 		const char *what, long expected, long found);
 bool kmt_expect_error(const struct kmt_object *obj, const char *what,
 		      long err, long alternative, const void *found);
+
+/* object.c */
 struct kmt_object *kmt_new_object(struct kmt_type *type, unsigned int index);
 void kmt_init_object(struct kmt_object *obj, u64 seed);
 int kmt_alloc(struct kmt_object *obj);

@@ -63,43 +63,8 @@ module_param_cb(reserve, &kmt_reserve_ops, NULL, 0);
 MODULE_PARM_DESC(reserve, "Physical address of a page to reserve early in the boot");
 #endif
 
-/* A type's place is its number in the manifest, and the seeds depend on it. */
-struct kmt_type kmt_types[] = {
-	{ .ops = &kmt_folio },
-	{ .ops = &kmt_pages },
-	{ .ops = &kmt_compound },
-	{ .ops = &kmt_pages_exact },
-	{ .ops = &kmt_vmalloc },
-	{ .ops = &kmt_vmalloc_huge },
-	{ .ops = &kmt_kvmalloc },
-	{ .ops = &kmt_kmalloc },
-	{ .ops = &kmt_large_kmalloc },
-	{ .ops = &kmt_kvmalloc_small },
-	{ .ops = &kmt_kmem_cache },
-	{ .ops = &kmt_ioptdesc },
-	{ .ops = &kmt_ptdesc },
-	{ .ops = &kmt_pagetable },
-	{ .ops = &kmt_kho_alloc },
-	{ }
-};
-
 /* What follows is protected by kmt_test.lock. */
 LIST_HEAD(kmt_objects);
-
-/**
- * kmt_type - Find a type in the table
- * @ops: What it is made of
- *
- * Return: The type.
- */
-struct kmt_type *kmt_type(const struct kmt_ops *ops)
-{
-	struct kmt_type *type = kmt_types;
-
-	while (type->ops != ops)
-		type++;
-	return type;
-}
 
 /**
  * kmt_count - How many objects of a type to make

@@ -16,49 +16,6 @@
 #include "kmt.h"
 
 /**
- * kmt_expect - Count a check, and log it if it fails
- * @obj: What is checked; only its type has to be set
- * @where: What the check belongs to
- * @what: Name of the value
- * @expected: The value that it should have
- * @found: The value that it has
- *
- * Return: Whether the check passed.
- */
-bool kmt_expect(const struct kmt_object *obj, const char *where,
-		const char *what, long expected, long found)
-{
-	kmt_test.checks++;
-	if (expected == found)
-		return true;
-
-	if (handover_test_mismatch(&kmt_test, &obj->type->stats))
-		pr_err("%s %u (order %u, %zu bytes): %s: %s: expected %#lx, found %#lx\n",
-		       obj->type->ops->name, obj->index, obj->order,
-		       obj->size, where, what, expected, found);
-	return false;
-}
-
-/**
- * kmt_expect_error - Check the error of a call that has to fail
- * @obj: What the call was made on
- * @what: What is wrong about the call
- * @err: The error that it should return
- * @alternative: Another one that is as good
- * @found: What it returned: a pointer or an ERR_PTR()
- *
- * Return: Whether the check passed.
- */
-bool kmt_expect_error(const struct kmt_object *obj, const char *what,
-		      long err, long alternative, const void *found)
-{
-	if (IS_ERR(found) && PTR_ERR(found) == alternative)
-		err = alternative;
-	return kmt_expect(obj, "call that has to fail", what, err,
-			  IS_ERR(found) ? PTR_ERR(found) : 0);
-}
-
-/**
  * kmt_new_object - Make an object without memory
  * @type: Its type
  * @index: Its number among the objects of that type

@@ -3,7 +3,18 @@
 #define _MEMDESC_KUNIT_H
 
 #include <linux/cgroup.h>
+#include <linux/gfp_types.h>
 #include <linux/memcontrol.h>
+#include <linux/vmstat.h>
+
+/* Large allocations may fail, and then without a word. */
+#define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+
+/* A counter of struct pglist_data, or 0 if there is none: @item is -1. */
+static inline long node_stat(int item)
+{
+	return item < 0 ? 0 : global_node_page_state_snapshot(item);
+}
 
 #ifdef CONFIG_MEMCG
 /*

@@ -3,8 +3,8 @@
  * Preserving a page table for the next kernel. The other half is
  * iommu_pt_restore.h. iommu_pt.h includes both.
  *
- * While a page table is preserved, its ops point to functions that refuse every
- * change. This costs the ordinary functions nothing, because map and unmap are
+ * While a page table is preserved, its ops point to functions that refuse to map
+ * and to unmap. This costs the ordinary functions nothing, because map and unmap are
  * called through the ops anyway.
  */
 #ifndef __GENERIC_PT_IOMMU_PT_PRESERVE_H

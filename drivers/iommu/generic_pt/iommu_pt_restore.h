@@ -3,8 +3,8 @@
  * Restoring a page table that the previous kernel preserved. The other half is
  * iommu_pt_preserve.h. iommu_pt.h includes both.
  *
- * Nothing that comes in is trusted. A table is read only after KHO has said that
- * it is preserved as the table of an IOMMU. Nothing is restored before the whole
+ * Nothing that comes in is trusted. No table is read before KHO has said that it
+ * is preserved as the table of an IOMMU. Nothing is restored before the whole
  * page table was read and found correct: an IOMMU may be walking the page table,
  * so one half of it could neither be used nor freed. So the tables are claimed
  * while they are read, which can be undone. In the end all are restored by a step

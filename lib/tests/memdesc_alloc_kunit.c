@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of memory descriptors, see Documentation/mm/memdesc.rst.
+ * KUnit tests of memory descriptors, see Documentation/mm/memdesc.rst: allocate
+ * and free memory of every type, and check the state of its pages.
  */
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/ioptdesc.h>
-#include <linux/jiffies.h>
-#include <linux/kasan.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
+#include <linux/string.h>
 #include <linux/vmstat.h>
-#include <linux/workqueue.h>
 #include <net/netmem.h>
 #include "../../mm/slab.h"
 #include "memdesc_kunit.h"
-
-/* Large allocations may fail, and then without a word. */
-#define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
 
 struct type_param {
 	const char *name;
@@ -46,7 +43,7 @@ static const struct type_param types[] = {
 
 KUNIT_ARRAY_PARAM_DESC(types, types, name);
 
-/* For pages that are allocated without; no test holds more than two of them. */
+/* Pages without a descriptor get one of these. No test holds more than two. */
 static struct ioptdesc test_iopts[2] __aligned(1 << MEMDESC_TYPE_BITS);
 
 static memdesc_t test_memdesc(enum memdesc_type type)
@@ -72,8 +69,9 @@ static memdesc_t test_memdesc(enum memdesc_type type)
 }
 
 /*
- * What compound pages, or a single one, look like to page_memdesc(). What may be
- * a folio is one: without huge pages that is every page without a type.
+ * The type that page_memdesc() finds for compound pages, or for a single page.
+ * Pages that may be a folio are one. Without huge pages these are all pages
+ * without a page type.
  */
 static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
 {
@@ -250,7 +248,7 @@ static void memdesc_test_constant(struct kunit *test)
 #undef TEST_CONSTANT
 }
 
-/* Many times more than what may go to somebody else meanwhile. */
+/* Many times more than anybody else may allocate meanwhile. */
 #define LEAK_PAGES	(SZ_64M >> PAGE_SHIFT)
 #define LEAK_DESCS	16384
 
@@ -277,7 +275,7 @@ static void memdesc_test_no_leak(struct kunit *test)
 		KUNIT_EXPECT_GT_MSG(test, after + LEAK_PAGES / 4, before,
 				    "order %u", order);
 	}
-	/* With this, what is freed waits in a quarantine, kmemleak's records too. */
+	/* KASAN keeps what was freed for a while, kmemleak's records too. */
 	if (!p->own || IS_ENABLED(CONFIG_KASAN))
 		return;
 
@@ -386,7 +384,7 @@ static void memdesc_test_own(struct kunit *test)
 	struct ioptdesc *iopt;
 
 	for (int i = 0; i < 100; i++) {
-		iopt = memdesc_alloc_node(GFP_TEST, i % 4, NUMA_NO_NODE,
+		iopt = memdesc_alloc_node(GFP_TEST, i % 4, numa_mem_id(),
 					  struct ioptdesc);
 		KUNIT_ASSERT_NOT_NULL(test, iopt);
 		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)iopt, 16));
@@ -397,98 +395,6 @@ static void memdesc_test_own(struct kunit *test)
 		INIT_LIST_HEAD(&iopt->iopt_freelist_elm);
 		memdesc_free(iopt);
 	}
-}
-
-struct lookup {
-	struct work_struct work;
-	struct page *page;	/* its mem_map is there for good */
-	struct kmem_cache *cache;
-	bool stop;
-	unsigned long seen;
-	unsigned long wrong;
-};
-
-static struct kmem_cache *desc_cache(void *desc)
-{
-	struct slab *slab = virt_to_slab(kasan_reset_tag(desc));
-
-	return slab ? slab->slab_cache : NULL;
-}
-
-/*
- * Looks the same pages up again and again while another CPU frees them. What the
- * barriers in page_memdesc() are for does not happen on x86; the comment there
- * has the reasoning that no test replaces.
- */
-static void lookup_worker(struct work_struct *work)
-{
-	struct lookup *l = container_of(work, struct lookup, work);
-
-	while (!READ_ONCE(l->stop)) {
-		struct page *page = READ_ONCE(l->page);
-		memdesc_t md;
-
-		if (!page)
-			continue;
-		rcu_read_lock();
-		md = page_memdesc(page);
-		if (memdesc_type(md) == MEMDESC_IOPTDESC) {
-			struct ioptdesc *iopt = memdesc_ptr(md);
-
-			l->seen++;
-			/* Never NULL, never the next owner's: a descriptor. */
-			if (!IS_ALIGNED((unsigned long)iopt, 16) ||
-			    !virt_addr_valid(iopt) ||
-			    desc_cache(iopt) != l->cache)
-				l->wrong++;
-		}
-		rcu_read_unlock();
-		cond_resched();
-	}
-}
-
-static void memdesc_test_lookup(struct kunit *test)
-{
-	struct lookup *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
-	struct ioptdesc *iopt;
-	unsigned long i, end;
-	struct page *page;
-
-	KUNIT_ASSERT_NOT_NULL(test, l);
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
-	iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, struct ioptdesc);
-	KUNIT_ASSERT_NOT_NULL(test, iopt);
-	l->cache = desc_cache(iopt);
-	memdesc_free(iopt);
-	INIT_WORK(&l->work, lookup_worker);
-	queue_work(system_unbound_wq, &l->work);
-
-	/* Not so many rounds: one takes a third of a millisecond with KASAN. */
-	end = jiffies + 4 * HZ;
-	for (i = 0; time_before(jiffies, end) ||
-	     (!READ_ONCE(l->seen) && i < 10000000); i++) {
-		iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
-					  struct ioptdesc);
-		if (!iopt)
-			break;
-		WRITE_ONCE(l->page, iopt->page);
-		memdesc_free(iopt);
-		/* Most likely the same page, now with something in private. */
-		page = alloc_page(GFP_TEST);
-		if (!page)
-			break;
-		set_page_private(page, 0x5a5a);
-		set_page_private(page, 0);
-		__free_page(page);
-		if (!(i % 1024))
-			cond_resched();
-	}
-	WRITE_ONCE(l->stop, true);
-	flush_work(&l->work);
-
-	KUNIT_EXPECT_GT(test, l->seen, 0);
-	KUNIT_EXPECT_EQ(test, l->wrong, 0);
 }
 
 static void memdesc_test_refcount(struct kunit *test)
@@ -650,310 +556,6 @@ static void memdesc_test_netmem(struct kunit *test)
 #endif
 }
 
-/*
- * Through the allocators that use memory descriptors: what type their memory
- * has, and that their counters move by what was allocated and back again.
- */
-struct user_param {
-	const char *name;
-	void *(*alloc)(struct page **page);
-	void (*free)(void *mem);
-	enum memdesc_type type;
-	unsigned int order;
-	int item;
-};
-
-static void *user_kmalloc(struct page **page)
-{
-	void *mem = kmalloc(64, GFP_TEST);
-
-	*page = mem ? virt_to_page(mem) : NULL;
-	return mem;
-}
-
-static void *user_large_kmalloc(struct page **page)
-{
-	void *mem = kmalloc(PAGE_SIZE << 3, GFP_TEST);
-
-	*page = mem ? virt_to_page(mem + PAGE_SIZE * 5) : NULL;
-	return mem;
-}
-
-static void user_kfree(void *mem)
-{
-	kfree(mem);
-}
-
-static void *user_folio(struct page **page)
-{
-	struct folio *folio = folio_alloc(GFP_TEST, 0);
-
-	*page = &folio->page;
-	return folio;
-}
-
-static void *user_large_folio(struct page **page)
-{
-	struct folio *folio = folio_alloc(GFP_TEST, 2);
-
-	*page = folio ? folio_page(folio, 3) : NULL;
-	return folio;
-}
-
-static void user_folio_put(void *mem)
-{
-	folio_put(mem);
-}
-
-static void *user_page(struct page **page)
-{
-	*page = alloc_page(GFP_TEST);
-	return *page;
-}
-
-static void user_free_page(void *mem)
-{
-	__free_page(mem);
-}
-
-static void *user_compound(struct page **page)
-{
-	struct page *head = alloc_pages(GFP_TEST | __GFP_COMP, 2);
-
-	*page = head ? head + 3 : NULL;
-	return head;
-}
-
-static void user_put_page(void *mem)
-{
-	put_page(mem);
-}
-
-#ifdef CONFIG_MMU
-static void *user_vmalloc(struct page **page)
-{
-	void *mem = vmalloc(PAGE_SIZE);
-
-	*page = mem ? vmalloc_to_page(mem) : NULL;
-	return mem;
-}
-
-static void user_vfree(void *mem)
-{
-	vfree(mem);
-}
-#endif
-
-static void *user_pagetable(struct page **page)
-{
-	struct ptdesc *ptdesc = pagetable_alloc(GFP_TEST, 0);
-
-	*page = ptdesc ? ptdesc_page(ptdesc) : NULL;
-	return ptdesc;
-}
-
-static void user_pagetable_free(void *mem)
-{
-	memdesc_free((struct ptdesc *)mem);
-}
-
-static void *user_constructed(struct page **page)
-{
-	struct ptdesc *ptdesc = user_pagetable(page);
-
-	if (ptdesc)
-		__pagetable_ctor(ptdesc, PTDESC_PUD);
-	return ptdesc;
-}
-
-/* pagetable_dtor() but for the lock, whose functions are not exported. */
-static void user_destroy(void *mem)
-{
-	__pagetable_dtor(mem);
-	user_pagetable_free(mem);
-}
-
-static const struct user_param users[] = {
-	{ "kmalloc", user_kmalloc, user_kfree, MEMDESC_SLAB, .item = -1 },
-	{ "large kmalloc", user_large_kmalloc, user_kfree,
-	  MEMDESC_LARGE_KMALLOC, 3, .item = NR_SLAB_UNRECLAIMABLE_B },
-	{ "folio", user_folio, user_folio_put, MEMDESC_FOLIO, .item = -1 },
-	{ "large folio", user_large_folio, user_folio_put, MEMDESC_FOLIO, 2,
-	  .item = -1 },
-	{ "page", user_page, user_free_page, MEMDESC_FOLIO, .item = -1 },
-	{ "compound page", user_compound, user_put_page, MEMDESC_PAGES, 2,
-	  .item = -1 },
-#ifdef CONFIG_MMU
-	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_FOLIO,
-	  .item = NR_VMALLOC },
-#endif
-	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_PTDESC,
-	  .item = -1 },
-	{ "constructed page table", user_constructed, user_destroy,
-	  MEMDESC_PTDESC, .item = NR_PAGETABLE },
-};
-
-KUNIT_ARRAY_PARAM_DESC(users, users, name);
-
-static long node_stat(int item)
-{
-	return item < 0 ? 0 : global_node_page_state_snapshot(item);
-}
-
-static void memdesc_test_user(struct kunit *test)
-{
-	const struct user_param *u = test->param_value;
-	const long pages = u->item < 0 ? 0 : 1L << u->order;
-	long before, during, after;
-	enum memdesc_type type;
-	struct page *page;
-	void *mem;
-	int tries = 20;
-
-	/* Others move the same counters; once it must come out even. */
-	do {
-		before = node_stat(u->item);
-		mem = u->alloc(&page);
-		KUNIT_ASSERT_NOT_NULL(test, mem);
-		during = node_stat(u->item);
-		type = page_memdesc_type(page);
-		u->free(mem);
-		after = node_stat(u->item);
-
-		KUNIT_ASSERT_EQ(test, type,
-				IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
-				u->type != MEMDESC_PAGES ? u->type :
-				MEMDESC_FOLIO);
-	} while ((during - before != pages || before != after) && --tries);
-
-	KUNIT_EXPECT_EQ(test, during - before, pages);
-	KUNIT_EXPECT_EQ(test, after, before);
-}
-
-/*
- * The page type tells which constructor a page table has been through, and the
- * destructor undoes that and no more.
- */
-static const enum ptdesc_state ptdesc_states[] = {
-	PTDESC_PLAIN,
-	PTDESC_PUD,
-	PTDESC_P4D,
-	PTDESC_PGD,
-#ifndef MODULE	/* no init_mm, no locks */
-	PTDESC_PTE,
-	PTDESC_PMD,
-	PTDESC_KERNEL,
-#endif
-};
-
-static bool construct(struct ptdesc *ptdesc, enum ptdesc_state state)
-{
-	switch (state) {
-	case PTDESC_PUD:
-		pagetable_pud_ctor(ptdesc);
-		break;
-	case PTDESC_P4D:
-		pagetable_p4d_ctor(ptdesc);
-		break;
-	case PTDESC_PGD:
-		pagetable_pgd_ctor(ptdesc);
-		break;
-#ifndef MODULE
-	case PTDESC_PTE:
-		return pagetable_pte_ctor(NULL, ptdesc);
-	case PTDESC_PMD:
-		return pagetable_pmd_ctor(NULL, ptdesc);
-	case PTDESC_KERNEL:
-		if (!pagetable_pte_ctor(&init_mm, ptdesc) ||
-		    ptdesc_state(ptdesc) != PTDESC_KERNEL)
-			return false;
-		pagetable_dtor(ptdesc);
-		return pagetable_pmd_ctor(&init_mm, ptdesc);
-#endif
-	default:
-		break;
-	}
-	return true;
-}
-
-static void destroy(struct ptdesc *ptdesc)
-{
-#ifndef MODULE
-	pagetable_dtor(ptdesc);
-#else
-	if (ptdesc_state(ptdesc))
-		__pagetable_dtor(ptdesc);
-#endif
-}
-
-static void ptdesc_lifetime(struct kunit *test, struct page *page,
-			    unsigned int order, enum ptdesc_state state)
-{
-	struct ptdesc *ptdesc = page_ptdesc(page);
-	const long pages = state == PTDESC_PLAIN ? 0 : 1L << order;
-	const unsigned int type = page->page_type;
-	long before, during, after;
-	int tries = 20;
-
-	/* Others move the same counter; once it must come out even. */
-	do {
-		before = node_stat(NR_PAGETABLE);
-		KUNIT_ASSERT_TRUE(test, construct(ptdesc, state));
-		during = node_stat(NR_PAGETABLE);
-		KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), state);
-		if (pages) {
-			KUNIT_EXPECT_EQ(test, page->page_type,
-					((u32)PGTY_table << 24) + state);
-			KUNIT_EXPECT_EQ(test, page_memdesc_type(page),
-					MEMDESC_PTDESC);
-		}
-		destroy(ptdesc);
-		destroy(ptdesc);
-		after = node_stat(NR_PAGETABLE);
-	} while ((during - before != pages || before != after) && --tries);
-
-	KUNIT_EXPECT_EQ(test, during - before, pages);
-	KUNIT_EXPECT_EQ(test, after, before);
-	KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), PTDESC_PLAIN);
-	KUNIT_EXPECT_EQ(test, page->page_type, pages ?
-			(u32)PGTY_table << 24 : type);
-
-	/* For who still has a reference it is a page like any other. */
-	get_page(page);
-	/* Not all that pagetable_free() may call is exported. */
-	if (IS_BUILTIN(CONFIG_MEMDESC_KUNIT_TEST))
-		pagetable_free(ptdesc);
-	else
-		memdesc_free(ptdesc);
-	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
-	KUNIT_EXPECT_EQ(test, page->page_type, UINT_MAX);
-	put_page(page);
-}
-
-static void memdesc_test_ptdesc(struct kunit *test)
-{
-	for (int i = 0; i < ARRAY_SIZE(ptdesc_states); i++) {
-		for (unsigned int order = 0; order < 3; order++) {
-			struct ptdesc *ptdesc;
-			struct page *page;
-
-			ptdesc = pagetable_alloc(GFP_TEST, order);
-			KUNIT_ASSERT_NOT_NULL(test, ptdesc);
-			KUNIT_EXPECT_EQ(test, ptdesc_page(ptdesc)->page_type,
-					(u32)PGTY_table << 24);
-			KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc),
-					PTDESC_PLAIN);
-			ptdesc_lifetime(test, ptdesc_page(ptdesc), order,
-					ptdesc_states[i]);
-
-			/* Tables of the boot were not allocated as such. */
-			page = alloc_pages(GFP_TEST | __GFP_COMP, order);
-			KUNIT_ASSERT_NOT_NULL(test, page);
-			ptdesc_lifetime(test, page, order, ptdesc_states[i]);
-		}
-	}
-}
-
 static int memdesc_test_init(struct kunit *test)
 {
 	/* Only to have a struct page of allocated memory at hand. */
@@ -966,7 +568,7 @@ static void memdesc_test_exit(struct kunit *test)
 	free_page((unsigned long)test->priv);
 }
 
-static struct kunit_case memdesc_test_cases[] = {
+static struct kunit_case memdesc_alloc_cases[] = {
 	KUNIT_CASE_PARAM(memdesc_test_encode, types_gen_params),
 	KUNIT_CASE(memdesc_test_make),
 	KUNIT_CASE_PARAM(memdesc_test_alloc_free, types_gen_params),
@@ -977,26 +579,23 @@ static struct kunit_case memdesc_test_cases[] = {
 	KUNIT_CASE_PARAM(memdesc_test_wrong_size, types_gen_params),
 	KUNIT_CASE(memdesc_test_not_null),
 	KUNIT_CASE(memdesc_test_own),
-	KUNIT_CASE(memdesc_test_lookup),
 	KUNIT_CASE_PARAM(memdesc_test_refcount, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_zero, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_node, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_nolock, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_account, types_gen_params),
 	KUNIT_CASE(memdesc_test_netmem),
-	KUNIT_CASE_PARAM(memdesc_test_user, users_gen_params),
-	KUNIT_CASE(memdesc_test_ptdesc),
 	{}
 };
 
-static struct kunit_suite memdesc_test_suite = {
-	.name = "memdesc",
+static struct kunit_suite memdesc_alloc_suite = {
+	.name = "memdesc_alloc",
 	.init = memdesc_test_init,
 	.exit = memdesc_test_exit,
-	.test_cases = memdesc_test_cases,
+	.test_cases = memdesc_alloc_cases,
 };
 
-kunit_test_suite(memdesc_test_suite);
+kunit_test_suite(memdesc_alloc_suite);
 
 MODULE_DESCRIPTION("KUnit tests of memory descriptors");
 MODULE_LICENSE("GPL");
