@@ -5,13 +5,14 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
 help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
+	echo '  shell      a guest with a shell on this terminal, to try things by hand'
 	echo '  test       everything that must hold; ends with "N passed, N failed"'
 	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
 	echo '  sets       each set of patches/ alone: applied, built, booted, tested'
@@ -50,7 +51,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run test configs sets bench size tree refresh series check bisect fetch:
+run shell test configs sets bench size tree refresh series check bisect fetch:
 	exec harness/$@
 
 stock:
