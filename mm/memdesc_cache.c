@@ -70,8 +70,10 @@ memdesc_stack(enum memdesc_type type, unsigned int order)
 static __always_inline void memdesc_count(struct memdesc_stack *stack,
 					  int nr_pages)
 {
-	mod_node_page_state_inline(stack->zone->zone_pgdat,
-				   NR_KERNEL_MISC_RECLAIMABLE, nr_pages);
+	const enum node_stat_item item = NR_KERNEL_MISC_RECLAIMABLE;
+
+	if (!try_mod_node_stat(stack->stat, item, nr_pages))
+		mod_node_page_state(stack->zone->zone_pgdat, item, nr_pages);
 }
 
 static __always_inline struct page *memdesc_first_page(void *desc,
@@ -237,6 +239,7 @@ static bool memdesc_stack_set_zone(struct memdesc_stack *stack,
 		    memdesc_zone_isolated(zone))
 			return false;
 		stack->zone = zone;
+		stack->stat = zone->zone_pgdat->per_cpu_nodestats;
 		stack->nid = zone_to_nid(zone);
 	}
 	/*

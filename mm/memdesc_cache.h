@@ -65,6 +65,7 @@ struct memdesc_stack {
 	int zone_id;		/* page_zone_id() of a page of the zone, or -1 */
 	unsigned int cpu;	/* does not change */
 	struct zone *zone;	/* NULL: see memdesc_zone_isolated() */
+	struct per_cpu_nodestat __percpu *stat;	/* of the zone's node */
 	unsigned long hits;
 	unsigned long misses;
 	void **desc;
