@@ -294,7 +294,8 @@ static __always_inline void memdesc_free_type(void *desc,
  *
  * If the type has a refcount, drops the caller's reference; the last reference
  * frees the memory. Memory of a frozen type is freed at once, or kept for the
- * next allocation of its type (CONFIG_MEMDESC_CACHE). Before the call, the caller undoes everything that it did after the allocation: accounting,
+ * next allocation of its type (CONFIG_MEMDESC_CACHE). Before the call, the
+ * caller undoes everything that it did after the allocation: accounting,
  * constructors. Memory from a page pool goes back to the pool.
  *
  * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool

@@ -30,7 +30,6 @@
 #include "../../mm/memdesc.h"
 #include "memdesc_kunit.h"
 
-
 struct cache_param {
 	const char *name;
 	enum memdesc_type type;
