@@ -130,9 +130,10 @@ static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
 
 /*
  * When memory goes offline, set the bits of its pages in the window, so that nothing
- * there can be preserved. When memory comes online, clear them: the window may have
- * been made while the memory was offline. Clear them now and not later, because once
- * pages are in use a set bit may mean that the page is preserved.
+ * there can be preserved. When memory comes online, clear the bits of pages that can
+ * be handed over: the window may have been made while the memory was offline. Clear
+ * them now and not later, because once pages are in use a set bit may mean that the
+ * page is preserved.
  */
 static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 			     void *data)
