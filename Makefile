@@ -13,7 +13,7 @@ help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  shell      a guest with a shell on this terminal, to try things by hand'
-	echo '  test       everything that must hold; ends with "N passed, N failed"'
+	echo '  test       build, boot and test everything; ends with "N passed, N failed"'
 	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
 	echo '  sets       each set of patches/ alone: applied, built, booted, tested'
 	echo '  bench      instruction counts, stock and patched'

@@ -135,11 +135,26 @@ const char *memdesc_type_name(enum memdesc_type type)
 EXPORT_SYMBOL_GPL(memdesc_type_name);
 
 /*
+ * The slab allocator uses the functions of memdesc.h, and sets the other fields
+ * of its pages afterwards. Without these fields, kfree(), kmem_dump_obj() or a
+ * hardened usercopy would follow a stale pointer.
+ */
+static bool memdesc_is_offered(enum memdesc_type type)
+{
+	return !WARN_ONCE(memdesc_table[type].slab_only,
+			  "memdesc: only the slab allocator allocates %s memory\n",
+			  memdesc_type_name(type));
+}
+
+/*
  * The caller must give a descriptor if, and only if, the type's descriptors are
  * allocations of their own. The others exist only once the pages do.
  */
 static bool memdesc_may_alloc(memdesc_t md)
 {
+	if (!memdesc_is_offered(memdesc_type(md)))
+		return false;
+
 	return !WARN_ON_ONCE(!memdesc_ptr(md) ==
 			     memdesc_table[memdesc_type(md)].own);
 }
@@ -151,6 +166,17 @@ static struct page *memdesc_attach_own(struct page *page, unsigned int order,
 		memdesc_attach(page, order, memdesc_ptr(md), memdesc_type(md));
 	return page;
 }
+
+#if !defined(CONFIG_MEMDESC_CACHE) && !defined(CONFIG_NUMA)
+/* See the form for CONFIG_NUMA in mempolicy.c. */
+struct ptdesc *__memdesc_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
+{
+	struct page *page = alloc_frozen_pages_noprof(gfp, order);
+
+	return page_ptdesc(memdesc_init_pages(page, MEMDESC_PTDESC));
+}
+EXPORT_SYMBOL(__memdesc_alloc_ptdesc_noprof);
+#endif
 
 /* alloc_page_desc() where the type is not known at compile time. */
 struct page *__alloc_page_desc_noprof(gfp_t gfp, unsigned int order,
@@ -168,7 +194,7 @@ EXPORT_SYMBOL_GPL(__alloc_page_desc_noprof);
  * @md: as for alloc_page_desc()
  *
  * Context: Any context that @gfp allows.
- * Return: The first page, or NULL when there is no memory.
+ * Return: The first page, or NULL when there is no memory or @md is refused.
  */
 struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
 					 int nid, memdesc_t md)
@@ -193,7 +219,8 @@ EXPORT_SYMBOL_GPL(alloc_page_desc_node_noprof);
  * The pages of every type are zeroed and compound.
  *
  * Context: Any context, NMI included, where RCU is watching.
- * Return: The first page, or NULL, for which callers must be prepared.
+ * Return: The first page, or NULL, for which callers must be prepared. @md is
+ * refused as by alloc_page_desc().
  */
 struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
 					   int nid, memdesc_t md)
@@ -236,10 +263,12 @@ static __always_inline void *memdesc_alloc_with_own(gfp_t gfp,
  * @order: log2 of the number of pages
  * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
  * @size: bytes of the descriptor; must be the size that @type has
- * @type: a type that has a descriptor
+ * @type: a type that has a descriptor, but not MEMDESC_SLAB, which is refused
+ *        with a warning as by alloc_page_desc()
  *
  * Context: Any context that @gfp allows.
- * Return: The descriptor, or NULL when there is no memory or @size is wrong.
+ * Return: The descriptor, or NULL when there is no memory, or when @size is wrong
+ * or @type is refused.
  */
 void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 				  size_t size, enum memdesc_type type)
@@ -255,10 +284,41 @@ void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 	if (type == MEMDESC_IOPTDESC)
 		return memdesc_alloc_with_own(gfp, order, nid,
 					      MEMDESC_IOPTDESC);
+	if (!memdesc_is_offered(type))
+		return NULL;
 
 	return memdesc_alloc_pages_noprof(gfp, order, nid, type);
 }
 EXPORT_SYMBOL_GPL(__memdesc_alloc_node_noprof);
+
+#ifdef CONFIG_PAGE_POOL
+/**
+ * memdesc_alloc_netmem - Allocate memory and its descriptor for a page pool
+ * @gfp: GFP flags; __GFP_COMP is implied
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online; NUMA_NO_NODE for the nearest one
+ *
+ * memdesc_alloc_node() with a constant type and without a memory policy: packets
+ * of any task arrive in the memory. The owner sets the pool's signature.
+ *
+ * Context: Any context that @gfp allows.
+ * Return: The descriptor, or NULL when there is no memory.
+ */
+struct netmem_desc *memdesc_alloc_netmem_noprof(gfp_t gfp, unsigned int order,
+						int nid)
+{
+	struct page *page;
+
+	if (nid == NUMA_NO_NODE)
+		nid = numa_mem_id();
+	warn_if_node_offline(nid, gfp);
+
+	page = memdesc_alloc_pages_nodemask_noprof(gfp, order, nid, NULL,
+						   ALLOC_DEFAULT,
+						   MEMDESC_NETMEM);
+	return (struct netmem_desc *)page;
+}
+#endif
 
 /* A switch and not a function pointer for each type, because it is faster. */
 static void free_pages_of_type(struct page *page, enum memdesc_type type)
@@ -403,7 +463,8 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
  *
  * Context: Any context.
  * Return: Type and descriptor; for MEMDESC_PAGES and MEMDESC_LARGE_KMALLOC the
- * first page instead of a descriptor. Never NULL.
+ * first page instead of a descriptor. Never NULL. memdesc_folio() and its
+ * counterparts for the other types return the descriptor as its C type.
  */
 memdesc_t page_memdesc(const struct page *page)
 {

@@ -22,6 +22,8 @@
  * @rmappable: folio_add_*_rmap_*() may map large allocations
  * @own: the descriptor does not overlay struct page but comes from a cache; its
  *       first fields are those of struct memdesc_own, and the type is frozen
+ * @slab_only: functions outside mm/ refuse to allocate the type, because only
+ *             the slab allocator can set all fields of its pages
  */
 struct memdesc_info {
 	const char *name;
@@ -30,6 +32,7 @@ struct memdesc_info {
 	bool frozen;
 	bool rmappable;
 	bool own;
+	bool slab_only;
 };
 
 /* The first fields of every descriptor that is an allocation of its own. */
@@ -68,11 +71,13 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.size		= sizeof(struct slab),
 		.page_type	= PGTY_slab,
 		.frozen		= true,
+		.slab_only	= true,
 	},
 	[MEMDESC_LARGE_KMALLOC] = {
 		.name		= "large_kmalloc",
 		.page_type	= PGTY_large_kmalloc,
 		.frozen		= true,
+		.slab_only	= true,
 	},
 	[MEMDESC_PTDESC] = {
 		.name		= "ptdesc",
@@ -154,6 +159,58 @@ static __always_inline void memdesc_attach(struct page *page,
 static __always_inline gfp_t memdesc_gfp(gfp_t gfp, enum memdesc_type type)
 {
 	return type == MEMDESC_PAGES ? gfp : gfp | __GFP_COMP;
+}
+
+/**
+ * memdesc_alloc_frozen - Allocate pages for a constant type, without its state
+ * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online, never NUMA_NO_NODE
+ * @nodemask: the nodes that are allowed, or NULL for all of them
+ * @alloc_flags: ALLOC_DEFAULT, or as for __alloc_frozen_pages()
+ * @type: the type
+ *
+ * The pages are frozen and have no page type. The caller puts them into the
+ * initial state of the type by memdesc_init_pages(), or into a state of its own.
+ *
+ * Context: Any context that @gfp and @alloc_flags allow.
+ * Return: The first page, or NULL when there is no memory.
+ */
+static __always_inline struct page *
+memdesc_alloc_frozen_noprof(gfp_t gfp, unsigned int order, int nid,
+			    nodemask_t *nodemask, unsigned int alloc_flags,
+			    enum memdesc_type type)
+{
+	return __alloc_frozen_pages_noprof(memdesc_gfp(gfp, type), order, nid,
+					   nodemask, alloc_flags);
+}
+
+#define memdesc_alloc_frozen(...)					\
+	alloc_hooks(memdesc_alloc_frozen_noprof(__VA_ARGS__))
+
+/**
+ * memdesc_alloc_pages_nodemask - Allocate pages of a constant type, by nodemask
+ * @gfp: GFP flags; __GFP_COMP is implied by every type but MEMDESC_PAGES
+ * @order: log2 of the number of pages
+ * @nid: preferred node, online, never NUMA_NO_NODE
+ * @nodemask: the nodes that are allowed, or NULL for all of them
+ * @alloc_flags: ALLOC_DEFAULT, or as for __alloc_frozen_pages()
+ * @type: the type
+ *
+ * Context: Any context that @gfp and @alloc_flags allow.
+ * Return: The first page, or NULL when there is no memory.
+ */
+static __always_inline struct page *
+memdesc_alloc_pages_nodemask_noprof(gfp_t gfp, unsigned int order, int nid,
+				    nodemask_t *nodemask,
+				    unsigned int alloc_flags,
+				    enum memdesc_type type)
+{
+	struct page *page;
+
+	page = memdesc_alloc_frozen_noprof(gfp, order, nid, nodemask,
+					   alloc_flags, type);
+	return memdesc_init_pages(page, type);
 }
 
 /**

@@ -80,8 +80,8 @@ static void iommu_pages_alloc(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, page_memdesc_type(page),
 					MEMDESC_IOPTDESC);
 			KUNIT_EXPECT_PTR_EQ(test,
-					    memdesc_ptr(page_memdesc(page)),
-					    (void *)iopt);
+					    memdesc_ioptdesc(page_memdesc(page)),
+					    iopt);
 			KUNIT_EXPECT_PTR_EQ(test, virt_to_ioptdesc(virt + off),
 					    iopt);
 		}

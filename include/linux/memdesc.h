@@ -21,8 +21,9 @@ struct slab;
  * enum memdesc_type - What kind of descriptor manages an allocation
  * @MEMDESC_PAGES: none; bare pages as alloc_pages() returns them
  * @MEMDESC_FOLIO: &struct folio
- * @MEMDESC_SLAB: &struct slab
- * @MEMDESC_LARGE_KMALLOC: none; kmalloc() memory too large for a slab
+ * @MEMDESC_SLAB: &struct slab; only the slab allocator allocates this type
+ * @MEMDESC_LARGE_KMALLOC: none; kmalloc() memory too large for a slab, allocated
+ *	by the slab allocator only
  * @MEMDESC_PTDESC: &struct ptdesc, CPU page tables
  * @MEMDESC_IOPTDESC: &struct ioptdesc, IOMMU page tables
  * @MEMDESC_NETMEM: &struct netmem_desc, page_pool memory
@@ -56,7 +57,8 @@ enum memdesc_type {
 /*
  * memdesc_t: a descriptor together with its type. It is opaque and passed by
  * value. MEMDESC_TYPE_FOLIO(), its counterparts for the other types, and
- * page_memdesc() make one. memdesc_type() and memdesc_ptr() read it.
+ * page_memdesc() make one. memdesc_type() and memdesc_folio(), with its
+ * counterparts for the other types, read it.
  */
 typedef struct {
 #ifdef MEMDESC_TYPE_IN_POINTER
@@ -95,11 +97,12 @@ static __always_inline enum memdesc_type memdesc_type(memdesc_t md)
 }
 
 /**
- * memdesc_ptr - The address of a descriptor
+ * memdesc_ptr - The address of a descriptor of any type
  * @md: the descriptor
  *
- * The caller converts it to the C type that belongs to memdesc_type(@md). It
- * is a &struct page for the two types that have no descriptor.
+ * Where the type is known, use memdesc_folio() or its counterpart for the type:
+ * these return the C type. For the two types that have no descriptor the
+ * address is that of a &struct page.
  *
  * Context: Any context.
  * Return: The pointer that @md was made with, which may be NULL.
@@ -111,6 +114,105 @@ static __always_inline void *memdesc_ptr(memdesc_t md)
 #else
 	return md.desc;
 #endif
+}
+
+/* Call with a constant type. */
+static __always_inline void *__memdesc_ptr_of(memdesc_t md,
+					      enum memdesc_type type)
+{
+	VM_WARN_ON_ONCE(memdesc_type(md) != type);
+	if (IS_ENABLED(CONFIG_DEBUG_VM) && memdesc_type(md) != type)
+		return NULL;
+	return memdesc_ptr(md);
+}
+
+/**
+ * memdesc_folio - The folio of a descriptor
+ * @md: the descriptor
+ *
+ * The caller must have checked that memdesc_type(@md) is MEMDESC_FOLIO. With
+ * CONFIG_DEBUG_VM another type gives a warning and NULL. Without CONFIG_DEBUG_VM
+ * there is no check, and the pointer of another type is returned as a folio.
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct folio *memdesc_folio(memdesc_t md)
+{
+	return __memdesc_ptr_of(md, MEMDESC_FOLIO);
+}
+
+/**
+ * memdesc_slab - The slab of a descriptor
+ * @md: the descriptor
+ *
+ * The type must be MEMDESC_SLAB, else as for memdesc_folio().
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct slab *memdesc_slab(memdesc_t md)
+{
+	return __memdesc_ptr_of(md, MEMDESC_SLAB);
+}
+
+/**
+ * memdesc_ptdesc - The CPU page table of a descriptor
+ * @md: the descriptor
+ *
+ * The type must be MEMDESC_PTDESC, else as for memdesc_folio().
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct ptdesc *memdesc_ptdesc(memdesc_t md)
+{
+	return __memdesc_ptr_of(md, MEMDESC_PTDESC);
+}
+
+/**
+ * memdesc_ioptdesc - The IOMMU page table of a descriptor
+ * @md: the descriptor
+ *
+ * The type must be MEMDESC_IOPTDESC, else as for memdesc_folio().
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct ioptdesc *memdesc_ioptdesc(memdesc_t md)
+{
+	return __memdesc_ptr_of(md, MEMDESC_IOPTDESC);
+}
+
+/**
+ * memdesc_netmem - The page pool memory of a descriptor
+ * @md: the descriptor
+ *
+ * The type must be MEMDESC_NETMEM, else as for memdesc_folio().
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct netmem_desc *memdesc_netmem(memdesc_t md)
+{
+	return __memdesc_ptr_of(md, MEMDESC_NETMEM);
+}
+
+/**
+ * memdesc_page - The first page, for a type without a descriptor
+ * @md: the descriptor
+ *
+ * The type must be MEMDESC_PAGES or MEMDESC_LARGE_KMALLOC, else as for
+ * memdesc_folio().
+ *
+ * Context: Any context.
+ * Return: The pointer that @md was made with, which may be NULL.
+ */
+static __always_inline struct page *memdesc_page(memdesc_t md)
+{
+	if (memdesc_type(md) == MEMDESC_LARGE_KMALLOC)
+		return __memdesc_ptr_of(md, MEMDESC_LARGE_KMALLOC);
+	return __memdesc_ptr_of(md, MEMDESC_PAGES);
 }
 
 const char *memdesc_type_name(enum memdesc_type type);
@@ -172,8 +274,18 @@ const char *memdesc_type_name(enum memdesc_type type);
 		 struct ioptdesc * : MEMDESC_IOPTDESC,			\
 		 struct netmem_desc * : MEMDESC_NETMEM)
 
-#define __memdesc_type_of(type)	__memdesc_type_of_ptr((type *)NULL)
+/*
+ * The type that memdesc_alloc_node() allocates for a C type. Has no struct slab:
+ * slabs come from the slab allocator only.
+ */
+#define __memdesc_type_of(type)						\
+	_Generic((type *)NULL,						\
+		 struct folio * : MEMDESC_FOLIO,				\
+		 struct ptdesc * : MEMDESC_PTDESC,			\
+		 struct ioptdesc * : MEMDESC_IOPTDESC,			\
+		 struct netmem_desc * : MEMDESC_NETMEM)
 
+struct ptdesc *__memdesc_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order);
 struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
 						 unsigned int order);
 struct ioptdesc *memdesc_cache_alloc_ioptdesc_noprof(gfp_t gfp,
@@ -186,6 +298,8 @@ struct page *alloc_page_desc_node_noprof(gfp_t gfp, unsigned int order,
 					 int nid, memdesc_t md);
 struct page *alloc_page_desc_nolock_noprof(gfp_t gfp, unsigned int order,
 					   int nid, memdesc_t md);
+struct netmem_desc *memdesc_alloc_netmem_noprof(gfp_t gfp, unsigned int order,
+						int nid);
 void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 				  size_t size, enum memdesc_type type);
 void __memdesc_free(void *desc, enum memdesc_type type);
@@ -201,35 +315,33 @@ enum memdesc_type page_memdesc_type(const struct page *page);
  * @md: the type, with NULL if its descriptor overlays &struct page; any other
  *      descriptor is attached to the pages, and still belongs to the caller
  *
+ * MEMDESC_SLAB and MEMDESC_LARGE_KMALLOC are refused with a warning: kfree() and
+ * other functions follow pointers in such pages that only the slab allocator
+ * sets.
+ *
  * The lowest level: the pages are returned in the initial state of their type:
  * with one reference or frozen (refcount 0), and with the page type set, if the
  * type has one. The caller must account the pages. The task's memory policy
  * chooses the node, as in alloc_pages().
  *
  * Context: Any context that @gfp allows.
- * Return: The first page, or NULL when there is no memory. To be freed by
- * free_page_desc().
+ * Return: The first page, or NULL when there is no memory or @md is refused. To
+ * be freed by free_page_desc().
  */
 static __always_inline struct page *
 alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 {
 	/*
-	 * A page table is a compound page from alloc_pages() with a page type,
-	 * or a freed page table in the same state. Page tables are allocated so
-	 * often that the switch on the type in the called function would matter.
-	 * The condition costs nothing if the type is a constant.
+	 * Page tables are allocated so often that the switch on the type in
+	 * __alloc_page_desc_noprof() would matter. The condition costs nothing
+	 * if the type is a constant.
 	 */
 	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
-		struct page *page;
-
 		if (IS_ENABLED(CONFIG_MEMDESC_CACHE))
 			return (struct page *)
 			       memdesc_cache_alloc_ptdesc_noprof(gfp, order);
-
-		page = alloc_pages_noprof(gfp | __GFP_COMP, order);
-		if (page)
-			page->page_type = (unsigned int)PGTY_table << 24;
-		return page;
+		return (struct page *)
+		       __memdesc_alloc_ptdesc_noprof(gfp | __GFP_COMP, order);
 	}
 
 	return __alloc_page_desc_noprof(gfp, order, md);
@@ -241,6 +353,8 @@ alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 	alloc_hooks(alloc_page_desc_node_noprof(__VA_ARGS__))
 #define alloc_page_desc_nolock(...)					\
 	alloc_hooks(alloc_page_desc_nolock_noprof(__VA_ARGS__))
+#define memdesc_alloc_netmem(...)					\
+	alloc_hooks(memdesc_alloc_netmem_noprof(__VA_ARGS__))
 #define __memdesc_alloc_node(...)					\
 	alloc_hooks(__memdesc_alloc_node_noprof(__VA_ARGS__))
 
@@ -264,11 +378,11 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  * @nid: preferred node, online; NUMA_NO_NODE for the task's memory policy
  * @type: the descriptor's C type, for example struct ioptdesc
  *
- * Does not compile if @type is no descriptor, or if its definition is not
- * visible. A descriptor that does not overlay &struct page has its page and
- * order set and is zeroed otherwise. Its memory obeys the flags of @gfp that
- * say how to get memory and on which nodes, but not those that select a zone,
- * and not __GFP_ACCOUNT: a memory cgroup is charged for the pages only.
+ * Does not compile if @type is no descriptor, if @type is struct slab, or if its
+ * definition is not visible. A descriptor that does not overlay &struct page has
+ * its page and order set and is zeroed otherwise. Its memory obeys the flags of
+ * @gfp that say how to get memory and on which nodes, but not those that select
+ * a zone, and not __GFP_ACCOUNT: a memory cgroup is charged for the pages only.
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by

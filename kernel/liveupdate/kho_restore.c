@@ -41,6 +41,7 @@
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 {
 	union kho_page_info info;
+	struct ioptdesc *iopt;
 	struct page *page;
 	struct ptdesc *pt;
 
@@ -64,13 +65,14 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 		return kho_restore(phys, BIT(KHO_MEMDESC_LARGE_KMALLOC),
 				   KHO_MEMDESC_LARGE_KMALLOC);
 	case MEMDESC_IOPTDESC:
-		if (!memdesc_ptr(desc))
+		iopt = memdesc_ioptdesc(desc);
+		if (!iopt)
 			return ERR_PTR(-EINVAL);
 		page = kho_restore(phys, BIT(KHO_MEMDESC_IOPTDESC),
 				   KHO_MEMDESC_IOPTDESC);
 		if (!IS_ERR(page))
-			memdesc_attach(page, compound_order(page),
-				       memdesc_ptr(desc), MEMDESC_IOPTDESC);
+			memdesc_attach(page, compound_order(page), iopt,
+				       MEMDESC_IOPTDESC);
 		return page;
 	case MEMDESC_PTDESC:
 		pt = kho_ptdesc_restore_noprof(phys);

@@ -6,6 +6,7 @@
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/ioptdesc.h>
+#include <linux/kfence.h>
 #include <linux/memcontrol.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
@@ -28,13 +29,16 @@ struct type_param {
 	bool frozen;
 	bool rmappable;
 	bool own;
+	bool slab_only;
 };
 
 static const struct type_param types[] = {
 	{ "pages", MEMDESC_PAGES },
 	{ "folio", MEMDESC_FOLIO, sizeof(struct folio), .rmappable = true },
-	{ "slab", MEMDESC_SLAB, sizeof(struct slab), PGTY_slab, true },
-	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true },
+	{ "slab", MEMDESC_SLAB, sizeof(struct slab), PGTY_slab, true,
+	  .slab_only = true },
+	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true,
+	  .slab_only = true },
 	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc), PGTY_table },
 	{ "ioptdesc", MEMDESC_IOPTDESC, sizeof(struct ioptdesc),
 	  PGTY_ioptable, true, .own = true },
@@ -42,6 +46,21 @@ static const struct type_param types[] = {
 };
 
 KUNIT_ARRAY_PARAM_DESC(types, types, name);
+
+/* The types that alloc_page_desc() allocates. */
+static const void *offered_gen_params(struct kunit *test, const void *prev,
+				      char *desc)
+{
+	const struct type_param *p = prev;
+
+	for (p = p ? p + 1 : types; p < types + ARRAY_SIZE(types); p++) {
+		if (p->slab_only)
+			continue;
+		strscpy(desc, p->name, KUNIT_PARAM_DESC_SIZE);
+		return p;
+	}
+	return NULL;
+}
 
 /* Pages without a descriptor get one of these. No test holds more than two. */
 static struct ioptdesc test_iopts[2] __aligned(1 << MEMDESC_TYPE_BITS);
@@ -194,6 +213,97 @@ static void memdesc_test_make(struct kunit *test)
 			   "invalid");
 }
 
+/* Each accessor takes only the type that it is named after. */
+static void memdesc_test_accessor(struct kunit *test)
+{
+	struct page *page = virt_to_page(test->priv);
+
+#define TEST_ACCESSOR(accessor, own)					\
+	do {								\
+		for (int i = 0; i < NR_MEMDESC_TYPES; i++) {		\
+			const memdesc_t md = __memdesc(page, i);	\
+			void *want = page, *got;			\
+									\
+			if (IS_ENABLED(CONFIG_DEBUG_VM) && !((own) & BIT(i))) \
+				want = NULL;				\
+			kunit_warning_suppress(test) {			\
+				got = accessor(md);			\
+				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, \
+								      !want); \
+			}						\
+			KUNIT_EXPECT_PTR_EQ(test, got, want);		\
+		}							\
+	} while (0)
+
+	TEST_ACCESSOR(memdesc_folio, BIT(MEMDESC_FOLIO));
+	TEST_ACCESSOR(memdesc_slab, BIT(MEMDESC_SLAB));
+	TEST_ACCESSOR(memdesc_ptdesc, BIT(MEMDESC_PTDESC));
+	TEST_ACCESSOR(memdesc_ioptdesc, BIT(MEMDESC_IOPTDESC));
+	TEST_ACCESSOR(memdesc_netmem, BIT(MEMDESC_NETMEM));
+	TEST_ACCESSOR(memdesc_page,
+		      BIT(MEMDESC_PAGES) | BIT(MEMDESC_LARGE_KMALLOC));
+#undef TEST_ACCESSOR
+
+	KUNIT_EXPECT_NULL(test, memdesc_ioptdesc(MEMDESC_TYPE_IOPTDESC(NULL)));
+	KUNIT_EXPECT_NULL(test, memdesc_page(MEMDESC_TYPE_PAGES(NULL)));
+}
+
+/* What page_memdesc() finds, as the C type. */
+static void memdesc_test_found(struct kunit *test)
+{
+	struct netmem_desc *nmdesc __maybe_unused;
+	struct ptdesc *ptdesc;
+	struct ioptdesc *iopt;
+	struct folio *folio;
+	struct page *page;
+	void *mem;
+
+	folio = memdesc_alloc_node(GFP_TEST, 2, NUMA_NO_NODE, struct folio);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_PTR_EQ(test, folio,
+			    memdesc_folio(page_memdesc(folio_page(folio, 3))));
+	memdesc_free(folio);
+
+	ptdesc = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, struct ptdesc);
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	KUNIT_EXPECT_PTR_EQ(test, ptdesc,
+			    memdesc_ptdesc(page_memdesc(ptdesc_page(ptdesc))));
+	memdesc_free(ptdesc);
+
+	iopt = memdesc_alloc_node(GFP_TEST, 2, NUMA_NO_NODE, struct ioptdesc);
+	KUNIT_ASSERT_NOT_NULL(test, iopt);
+	KUNIT_EXPECT_PTR_EQ(test, iopt,
+			    memdesc_ioptdesc(page_memdesc(iopt->page + 3)));
+	memdesc_free(iopt);
+
+	page = alloc_pages(GFP_TEST | __GFP_COMP, 2);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		KUNIT_EXPECT_PTR_EQ(test, page,
+				    memdesc_page(page_memdesc(page + 3)));
+#ifdef CONFIG_PAGE_POOL
+	nmdesc = (struct netmem_desc *)page;
+	nmdesc->pp_magic |= PP_SIGNATURE;
+	KUNIT_EXPECT_PTR_EQ(test, nmdesc,
+			    memdesc_netmem(page_memdesc(page + 3)));
+	nmdesc->pp_magic = 0;
+#endif
+	__free_pages(page, 2);
+
+	mem = kmalloc(1024, GFP_TEST);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	if (!is_kfence_address(mem))
+		KUNIT_EXPECT_PTR_EQ(test, virt_to_slab(mem),
+				    memdesc_slab(page_memdesc(virt_to_page(mem))));
+	kfree(mem);
+
+	mem = kmalloc(KMALLOC_MAX_CACHE_SIZE << 1, GFP_TEST);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_EXPECT_PTR_EQ(test, virt_to_page(mem),
+			    memdesc_page(page_memdesc(virt_to_page(mem) + 1)));
+	kfree(mem);
+}
+
 static void memdesc_test_alloc_free(struct kunit *test)
 {
 	const struct type_param *p = test->param_value;
@@ -240,8 +350,6 @@ static void memdesc_test_constant(struct kunit *test)
 
 	TEST_CONSTANT(PAGES, NULL);
 	TEST_CONSTANT(FOLIO, NULL);
-	TEST_CONSTANT(SLAB, NULL);
-	TEST_CONSTANT(LARGE_KMALLOC, NULL);
 	TEST_CONSTANT(PTDESC, NULL);
 	TEST_CONSTANT(IOPTDESC, &test_iopts[0]);
 	TEST_CONSTANT(NETMEM, NULL);
@@ -313,7 +421,6 @@ static void typed_on_node(struct kunit *test, int nid)
 
 	for (order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
 		TEST_TYPED(MEMDESC_FOLIO, struct folio);
-		TEST_TYPED(MEMDESC_SLAB, struct slab);
 		TEST_TYPED(MEMDESC_PTDESC, struct ptdesc);
 		TEST_TYPED(MEMDESC_IOPTDESC, struct ioptdesc);
 		TEST_TYPED(MEMDESC_NETMEM, struct netmem_desc);
@@ -344,12 +451,77 @@ static void memdesc_test_wrong_size(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, desc);
 	}
 
-	if (!p->size)
+	if (!p->size || p->slab_only)
 		return;
 	desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, p->size,
 				    p->type);
 	KUNIT_ASSERT_NOT_NULL(test, desc);
 	free_desc(desc, p->type);
+}
+
+/* Only the slab allocator can make slab memory complete. */
+static void memdesc_test_slab_only(struct kunit *test)
+{
+	const memdesc_t refused[] = {
+		MEMDESC_TYPE_SLAB(NULL),
+		MEMDESC_TYPE_LARGE_KMALLOC(NULL),
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(refused); i++) {
+		const memdesc_t md = refused[i];
+		const struct type_param *p = &types[memdesc_type(md)];
+
+		kunit_warning_suppress(test) {
+			KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, 0,
+								md));
+			KUNIT_EXPECT_NULL(test, alloc_page_desc_node(GFP_TEST,
+								     0, 0, md));
+			KUNIT_EXPECT_NULL(test, alloc_page_desc_nolock(0, 0, 0,
+								       md));
+			KUNIT_EXPECT_NULL(test,
+					  __memdesc_alloc_node(GFP_TEST, 0, 0,
+							       p->size,
+							       p->type));
+		}
+	}
+
+	/* The type as a constant. */
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_NULL(test,
+				  alloc_page_desc(GFP_TEST, 0,
+						  MEMDESC_TYPE_SLAB(NULL)));
+		KUNIT_EXPECT_NULL(test,
+				  alloc_page_desc(GFP_TEST, 0,
+						  MEMDESC_TYPE_LARGE_KMALLOC(NULL)));
+	}
+}
+
+/* What the slab allocator allocates has the state that the table says. */
+static void memdesc_test_slab_state(struct kunit *test)
+{
+	static const size_t sizes[] = {
+		8, 64, 1024, KMALLOC_MAX_CACHE_SIZE,
+		KMALLOC_MAX_CACHE_SIZE + 1, KMALLOC_MAX_CACHE_SIZE << 2,
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const enum memdesc_type type =
+			sizes[i] <= KMALLOC_MAX_CACHE_SIZE ?
+			MEMDESC_SLAB : MEMDESC_LARGE_KMALLOC;
+		void *mem = kmalloc(sizes[i], GFP_TEST);
+		struct page *page;
+
+		/* The pages of kfence are not from the page allocator. */
+		if (is_kfence_address(mem)) {
+			kfree(mem);
+			mem = kmalloc(sizes[i], GFP_TEST);
+		}
+		KUNIT_ASSERT_NOT_NULL(test, mem);
+		page = compound_head(virt_to_page(mem));
+		check_pages(test, page, compound_order(page), &types[type],
+			    true);
+		kfree(mem);
+	}
 }
 
 /*
@@ -544,8 +716,8 @@ static void memdesc_test_netmem(struct kunit *test)
 		nmdesc->pp_magic |= PP_SIGNATURE;
 		page += (1UL << order) - 1;
 		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
-		KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(page_memdesc(page)),
-				    (void *)nmdesc);
+		KUNIT_EXPECT_PTR_EQ(test, memdesc_netmem(page_memdesc(page)),
+				    nmdesc);
 
 		nmdesc->pp_magic = 0;
 		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), before);
@@ -571,19 +743,23 @@ static void memdesc_test_exit(struct kunit *test)
 static struct kunit_case memdesc_alloc_cases[] = {
 	KUNIT_CASE_PARAM(memdesc_test_encode, types_gen_params),
 	KUNIT_CASE(memdesc_test_make),
-	KUNIT_CASE_PARAM(memdesc_test_alloc_free, types_gen_params),
+	KUNIT_CASE(memdesc_test_accessor),
+	KUNIT_CASE(memdesc_test_found),
+	KUNIT_CASE_PARAM(memdesc_test_alloc_free, offered_gen_params),
 	KUNIT_CASE(memdesc_test_constant),
-	KUNIT_CASE_PARAM_ATTR(memdesc_test_no_leak, types_gen_params,
+	KUNIT_CASE_PARAM_ATTR(memdesc_test_no_leak, offered_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(memdesc_test_typed),
 	KUNIT_CASE_PARAM(memdesc_test_wrong_size, types_gen_params),
+	KUNIT_CASE(memdesc_test_slab_only),
+	KUNIT_CASE(memdesc_test_slab_state),
 	KUNIT_CASE(memdesc_test_not_null),
 	KUNIT_CASE(memdesc_test_own),
-	KUNIT_CASE_PARAM(memdesc_test_refcount, types_gen_params),
-	KUNIT_CASE_PARAM(memdesc_test_zero, types_gen_params),
-	KUNIT_CASE_PARAM(memdesc_test_node, types_gen_params),
-	KUNIT_CASE_PARAM(memdesc_test_nolock, types_gen_params),
-	KUNIT_CASE_PARAM(memdesc_test_account, types_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_refcount, offered_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_zero, offered_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_node, offered_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_nolock, offered_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_account, offered_gen_params),
 	KUNIT_CASE(memdesc_test_netmem),
 	{}
 };

@@ -143,7 +143,7 @@ static int walker(void *arg)
 		case MEMDESC_IOPTDESC:
 			w->types |= 1;
 			/* Of the slab cache it is from, whatever it is now. */
-			if (desc_cache(memdesc_ptr(md)) != w->cache)
+			if (desc_cache(memdesc_ioptdesc(md)) != w->cache)
 				w->wrong++;
 			rcu_read_unlock();
 			continue;
@@ -155,7 +155,7 @@ static int walker(void *arg)
 			rcu_read_unlock();
 			continue;
 		}
-		folio = ptdesc_folio((struct ptdesc *)memdesc_ptr(md));
+		folio = ptdesc_folio(memdesc_ptdesc(md));
 		if (folio_try_get(folio)) {
 			again = page_memdesc(page);
 			/*
@@ -163,7 +163,7 @@ static int walker(void *arg)
 			 * its owner can make it no table, but not free it.
 			 */
 			if (memdesc_type(again) == MEMDESC_PTDESC &&
-			    memdesc_ptr(again) == memdesc_ptr(md)) {
+			    memdesc_ptdesc(again) == memdesc_ptdesc(md)) {
 				w->taken++;
 				for (int j = 0; j < 16; j++) {
 					cpu_relax();

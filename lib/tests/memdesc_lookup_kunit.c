@@ -53,7 +53,7 @@ static void lookup_worker(struct work_struct *work)
 		rcu_read_lock();
 		md = page_memdesc(page);
 		if (memdesc_type(md) == MEMDESC_IOPTDESC) {
-			struct ioptdesc *iopt = memdesc_ptr(md);
+			struct ioptdesc *iopt = memdesc_ioptdesc(md);
 
 			l->seen++;
 			/* Never NULL or the next owner's, but a descriptor. */

@@ -415,9 +415,9 @@ static void netmem_in_pool(struct kunit *test, unsigned int order)
 
 	KUNIT_EXPECT_FALSE(test, page_has_type(page));
 	md = page_memdesc(page + (1 << order) - 1);
-	KUNIT_EXPECT_EQ(test, memdesc_type(md), MEMDESC_NETMEM);
-	KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(md), (void *)page);
-	nmdesc = memdesc_ptr(md);
+	KUNIT_ASSERT_EQ(test, memdesc_type(md), MEMDESC_NETMEM);
+	nmdesc = memdesc_netmem(md);
+	KUNIT_ASSERT_PTR_EQ(test, (void *)nmdesc, (void *)page);
 	KUNIT_EXPECT_PTR_EQ(test, nmdesc->pp, pool);
 
 	/* No preserve takes it, whatever the memory is said to be. */
