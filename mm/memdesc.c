@@ -26,14 +26,18 @@ static_assert(sizeof(memdesc_t) == sizeof(unsigned long));
  */
 static_assert(offsetof(struct folio, page) == 0);
 static_assert(sizeof(struct slab) <= sizeof(struct page));
+#ifndef CONFIG_MEMDESC_PTDESC
 static_assert(sizeof(struct ptdesc) <= sizeof(struct page));
+#endif
 static_assert(sizeof(struct netmem_desc) <= sizeof(struct page));
 
 /* Their page type is at the same place as the page type of struct page. */
 static_assert(offsetof(struct slab, __page_type) ==
 	      offsetof(struct page, page_type));
+#ifndef CONFIG_MEMDESC_PTDESC
 static_assert(offsetof(struct ptdesc, __page_type) ==
 	      offsetof(struct page, page_type));
+#endif
 
 /* For the types whose descriptors are allocations of their own, else NULL. */
 static struct kmem_cache *memdesc_caches[NR_MEMDESC_TYPES] __ro_after_init;
@@ -122,6 +126,19 @@ void memdesc_free_own(void *desc, enum memdesc_type type)
 }
 
 /**
+ * memdesc_free_own_bulk - Free descriptors that no pages are attached to
+ * @desc: the descriptors
+ * @nr: how many
+ * @type: their type
+ *
+ * Context: Any context but NMI.
+ */
+void memdesc_free_own_bulk(void **desc, unsigned int nr, enum memdesc_type type)
+{
+	kmem_cache_free_bulk(memdesc_caches[type], nr, desc);
+}
+
+/**
  * memdesc_type_name - The name of a type, for messages
  * @type: the type
  *
@@ -167,7 +184,8 @@ static struct page *memdesc_attach_own(struct page *page, unsigned int order,
 	return page;
 }
 
-#if !defined(CONFIG_MEMDESC_CACHE) && !defined(CONFIG_NUMA)
+#if !defined(CONFIG_MEMDESC_CACHE) && !defined(CONFIG_MEMDESC_PTDESC) && \
+	!defined(CONFIG_NUMA)
 /* See the form for CONFIG_NUMA in mempolicy.c. */
 struct ptdesc *__memdesc_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 {
@@ -284,6 +302,8 @@ void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 	if (type == MEMDESC_IOPTDESC)
 		return memdesc_alloc_with_own(gfp, order, nid,
 					      MEMDESC_IOPTDESC);
+	if (IS_ENABLED(CONFIG_MEMDESC_PTDESC) && type == MEMDESC_PTDESC)
+		return memdesc_alloc_with_own(gfp, order, nid, MEMDESC_PTDESC);
 	if (!memdesc_is_offered(type))
 		return NULL;
 
@@ -333,7 +353,11 @@ static void free_pages_of_type(struct page *page, enum memdesc_type type)
 		memdesc_free_frozen(page, compound_order(page), type);
 		return;
 	case MEMDESC_PTDESC:
-		pagetable_free(page_ptdesc(page));
+		if (IS_ENABLED(CONFIG_MEMDESC_PTDESC))
+			memdesc_free_frozen(page, compound_order(page),
+					    MEMDESC_PTDESC);
+		else
+			pagetable_free(page_ptdesc(page));
 		return;
 	case MEMDESC_NETMEM:
 		/* Without the signature these are bare pages, see below. */
@@ -358,6 +382,10 @@ void __memdesc_free(void *desc, enum memdesc_type type)
 
 		memdesc_free_frozen(own.page, own.order, MEMDESC_IOPTDESC);
 		memdesc_free_own(desc, MEMDESC_IOPTDESC);
+		return;
+	}
+	if (IS_ENABLED(CONFIG_MEMDESC_PTDESC) && type == MEMDESC_PTDESC) {
+		pagetable_free(desc);
 		return;
 	}
 

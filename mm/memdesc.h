@@ -47,6 +47,9 @@ struct memdesc_own {
 	static_assert(offsetof(type, order) ==				\
 		      offsetof(struct memdesc_own, order))
 MEMDESC_OWN_MATCH(struct ioptdesc);
+#ifdef CONFIG_MEMDESC_PTDESC
+MEMDESC_OWN_MATCH(struct ptdesc);
+#endif
 #undef MEMDESC_OWN_MATCH
 
 /*
@@ -83,6 +86,8 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.name		= "ptdesc",
 		.size		= sizeof(struct ptdesc),
 		.page_type	= PGTY_table,
+		.frozen		= IS_ENABLED(CONFIG_MEMDESC_PTDESC),
+		.own		= IS_ENABLED(CONFIG_MEMDESC_PTDESC),
 	},
 	[MEMDESC_IOPTDESC] = {
 		.name		= "ioptdesc",
@@ -129,8 +134,16 @@ memdesc_init_pages(struct page *page, enum memdesc_type type)
 }
 
 void memdesc_init(void);
+#ifdef CONFIG_MEMDESC_PTDESC
+void ptdesc_init(void);
+#else
+static inline void ptdesc_init(void)
+{
+}
+#endif
 void *memdesc_alloc_own_noprof(gfp_t gfp, int nid, enum memdesc_type type);
 void memdesc_free_own(void *desc, enum memdesc_type type);
+void memdesc_free_own_bulk(void **desc, unsigned int nr, enum memdesc_type type);
 
 /**
  * memdesc_attach - Connect frozen, untyped pages with a descriptor
@@ -274,6 +287,26 @@ static __always_inline void __memdesc_clear_type(struct page *page,
 }
 
 /**
+ * memdesc_detach - Undo memdesc_attach()
+ * @page: the first page
+ * @type: the type
+ *
+ * Neither the pages nor the descriptor are freed.
+ *
+ * Context: Any context.
+ */
+static __always_inline void memdesc_detach(struct page *page,
+					   enum memdesc_type type)
+{
+	__memdesc_clear_type(page, type);
+	/*
+	 * Clears private after the type. Pairs with the loads in
+	 * page_memdesc().
+	 */
+	smp_store_release(&page->private, 0);
+}
+
+/**
  * memdesc_free_frozen - Free the pages of a frozen type
  * @page: the first page
  * @order: log2 of the number of pages
@@ -287,14 +320,10 @@ static __always_inline void
 memdesc_free_frozen(struct page *page, unsigned int order,
 		    enum memdesc_type type)
 {
-	__memdesc_clear_type(page, type);
-	if (memdesc_table[type].own) {
-		/*
-		 * Clears private after the type. Pairs with the loads in
-		 * page_memdesc().
-		 */
-		smp_store_release(&page->private, 0);
-	}
+	if (memdesc_table[type].own)
+		memdesc_detach(page, type);
+	else
+		__memdesc_clear_type(page, type);
 	free_frozen_pages(page, order);
 }
 

@@ -17,6 +17,7 @@
 #include <linux/bug.h>
 #include <linux/cpuset.h>
 #include <linux/export.h>
+#include <linux/folio_batch.h>
 #include <linux/ioptdesc.h>
 #include <linux/jump_label.h>
 #include <linux/memcontrol.h>
@@ -105,20 +106,31 @@ static bool memdesc_zone_isolated(struct zone *zone)
 #endif
 }
 
-/* Give descriptors that were taken off a list back to the allocators. */
-void memdesc_release(void **desc, unsigned int nr, unsigned int order,
-		     enum memdesc_type type)
+/*
+ * Give descriptors that were taken off a list back: their pages to the page
+ * allocator, and those that are allocations of their own to the slab allocator.
+ * Each of the two gets the whole batch in one call.
+ */
+void memdesc_release(void **desc, unsigned int nr, enum memdesc_type type)
 {
+	struct folio_batch pages;
+
+	BUILD_BUG_ON(MEMDESC_CACHE_BATCH > FOLIO_BATCH_SIZE);
+	if (!nr)
+		return;
+
+	folio_batch_init(&pages);
 	for (unsigned int i = 0; i < nr; i++) {
 		struct page *page = memdesc_first_page(desc[i], type);
 
-		if (memdesc_table[type].own) {
-			/* As in memdesc_free_frozen(), after the page type. */
+		if (memdesc_table[type].own)
+			/* As in memdesc_detach(), after the page type. */
 			smp_store_release(&page->private, 0);
-			memdesc_free_own(desc[i], type);
-		}
-		free_frozen_pages(page, order);
+		folio_batch_add(&pages, (struct folio *)page);
 	}
+	if (memdesc_table[type].own)
+		memdesc_free_own_bulk(desc, nr, type);
+	free_unref_folios(&pages);
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
@@ -159,7 +171,7 @@ static noinline bool memdesc_charge(void *desc, gfp_t gfp, unsigned int order,
 	gfp = current_gfp_context(gfp & gfp_allowed_mask);
 	if (!memcg_kmem_charge_page(memdesc_first_page(desc, type), gfp, order))
 		return true;
-	memdesc_release(&desc, 1, order, type);
+	memdesc_release(&desc, 1, type);
 	return false;
 }
 
@@ -198,7 +210,7 @@ static __always_inline void *memdesc_cache_get(gfp_t gfp, unsigned int order,
 		memdesc_count(stack, -stack->nr_pages);
 		spin_unlock(&stack->lock);
 		/* The page allocator takes care of a poisoned page. */
-		memdesc_release(&desc, 1, order, type);
+		memdesc_release(&desc, 1, type);
 		return NULL;
 	}
 	memdesc_count(stack, -stack->nr_pages);
@@ -294,7 +306,7 @@ static noinline bool memdesc_cache_put_slow(struct memdesc_stack *stack,
 	held = memdesc_cache_push(stack, desc, page, type);
 unlock:
 	spin_unlock(&stack->lock);
-	memdesc_release(batch, nr, order, type);
+	memdesc_release(batch, nr, type);
 	return held;
 }
 
@@ -420,14 +432,38 @@ void memdesc_cache_free_ioptdesc(struct ioptdesc *iopt)
 }
 EXPORT_SYMBOL_GPL(memdesc_cache_free_ioptdesc);
 
+/* Where it overlays struct page, a descriptor and its page are one address. */
 static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 							unsigned int order)
 {
-	struct page *page = memdesc_alloc_pages_noprof(gfp, order, NUMA_NO_NODE,
-						       MEMDESC_PTDESC);
-
-	return page_ptdesc(page);
+	return __memdesc_alloc_node_noprof(gfp, order, NUMA_NO_NODE,
+					   sizeof(struct ptdesc),
+					   MEMDESC_PTDESC);
 }
+
+#ifdef CONFIG_MEMDESC_PTDESC
+static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
+{
+	const size_t head = offsetofend(struct memdesc_own, order);
+
+	memset((void *)pt + head, 0, sizeof(*pt) - head);
+	/*
+	 * private still points to the descriptor. Sets the type after it, for
+	 * the loads in page_memdesc().
+	 */
+	smp_store_release(&pt->page->page_type, (unsigned int)PGTY_table << 24);
+}
+#else
+static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
+{
+	struct page *page = ptdesc_page(pt);
+
+	set_page_private(page, 0);
+	page->page_type = (unsigned int)PGTY_table << 24;
+	/* Last, so that a new reference only finds a complete page table. */
+	page_ref_unfreeze(page, 1);
+}
+#endif
 
 /**
  * memdesc_cache_alloc_ptdesc - Take a page table from the lists, or a new one
@@ -443,48 +479,50 @@ static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
  */
 struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order)
 {
-	struct page *page;
+	struct ptdesc *pt;
 
 #ifdef CONFIG_NUMA
 	/* The memory policy may ask for another node than this one. */
 	if (unlikely(current->mempolicy))
 		return memdesc_alloc_new_ptdesc(gfp, order);
 #endif
-	page = memdesc_cache_get(gfp, order, numa_mem_id(), MEMDESC_PTDESC);
-	if (unlikely(!page))
+	pt = memdesc_cache_get(gfp, order, numa_mem_id(), MEMDESC_PTDESC);
+	if (unlikely(!pt))
 		return memdesc_alloc_new_ptdesc(gfp, order);
 
 	if (gfp & __GFP_ACCOUNT && memcg_kmem_online() &&
-	    !memdesc_charge(page, gfp, order, MEMDESC_PTDESC))
+	    !memdesc_charge(pt, gfp, order, MEMDESC_PTDESC))
 		return NULL;
 
-	set_page_private(page, 0);
-	page->page_type = (unsigned int)PGTY_table << 24;
-	/* Last, so that a new reference only finds a complete page table. */
-	page_ref_unfreeze(page, 1);
-	return page_ptdesc(page);
+	memdesc_reuse_ptdesc(pt);
+	return pt;
 }
 EXPORT_SYMBOL(memdesc_cache_alloc_ptdesc_noprof);
 
 /**
  * memdesc_cache_put_ptdesc - Put a page table that is being freed on a list
- * @pt: the descriptor, no longer constructed and without a page type
+ * @pt: the descriptor, no longer constructed; if it overlays struct page, without
+ *      a page type
  *
  * If the caller's reference is the only one, a list may take the page table and
  * that reference. A memcg charge of the page table is undone in any case.
  *
  * Context: Any context but NMI.
- * Return: true if a list has taken it; else the caller frees it.
+ * Return: true if a list has taken it, now or, with CONFIG_MEMDESC_PTDESC,
+ * before; else the caller frees it.
  */
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt)
 {
 	struct page *page = ptdesc_page(pt);
 	const unsigned int order = compound_order(page);
 
+	/* Freed twice: if a list took it twice, two owners would get it. */
+	if (IS_ENABLED(CONFIG_MEMDESC_PTDESC) && WARN_ON_ONCE(!PageTable(page)))
+		return true;
 	/* If no list takes it, it is freed anyway: uncharging now is right. */
 	if (memcg_kmem_online() && PageMemcgKmem(page))
 		__memcg_kmem_uncharge_page(page, order);
-	return memdesc_cache_put(page, page, order, MEMDESC_PTDESC);
+	return memdesc_cache_put(pt, page, order, MEMDESC_PTDESC);
 }
 EXPORT_SYMBOL(memdesc_cache_put_ptdesc);
 
@@ -506,7 +544,7 @@ bool memdesc_cache_put_migrated(struct ptdesc *pt, unsigned int cpu)
 	const unsigned int order = compound_order(page);
 	struct memdesc_cache *cache = per_cpu_ptr(&memdesc_cache, cpu);
 
-	return memdesc_stack_put(&cache->stack[CACHED_PTDESC][order], page,
-				 page, order, MEMDESC_PTDESC);
+	return memdesc_stack_put(&cache->stack[CACHED_PTDESC][order], pt, page,
+				 order, MEMDESC_PTDESC);
 }
 #endif

@@ -84,8 +84,7 @@ DECLARE_STATIC_KEY_FALSE(memdesc_cache_key);
 extern atomic_t memdesc_cache_paused;
 void memdesc_take_cold(struct memdesc_stack *stack, void **batch,
 		       unsigned int nr, unsigned int order);
-void memdesc_release(void **desc, unsigned int nr, unsigned int order,
-		     enum memdesc_type type);
+void memdesc_release(void **desc, unsigned int nr, enum memdesc_type type);
 
 /* memdesc_cache_drain.c */
 extern bool memdesc_cache_used;

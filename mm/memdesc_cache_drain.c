@@ -44,7 +44,7 @@ unsigned long memdesc_drain_stack(struct memdesc_stack *stack,
 		}
 		if (!nr)
 			break;
-		memdesc_release(batch, nr, order, type);
+		memdesc_release(batch, nr, type);
 		freed += nr << order;
 	}
 	return freed;

@@ -336,7 +336,8 @@ alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
 	 * __alloc_page_desc_noprof() would matter. The condition costs nothing
 	 * if the type is a constant.
 	 */
-	if (memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
+	if (!IS_ENABLED(CONFIG_MEMDESC_PTDESC) &&
+	    memdesc_type(md) == MEMDESC_PTDESC && !memdesc_ptr(md)) {
 		if (IS_ENABLED(CONFIG_MEMDESC_CACHE))
 			return (struct page *)
 			       memdesc_cache_alloc_ptdesc_noprof(gfp, order);
@@ -367,6 +368,10 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
 		return __folio_alloc_node_noprof(gfp, order, nid);
 	if (IS_ENABLED(CONFIG_MEMDESC_CACHE) && type == MEMDESC_IOPTDESC)
 		return memdesc_cache_alloc_ioptdesc_noprof(gfp, order, nid);
+	if (IS_ENABLED(CONFIG_MEMDESC_CACHE) &&
+	    IS_ENABLED(CONFIG_MEMDESC_PTDESC) && type == MEMDESC_PTDESC &&
+	    nid == NUMA_NO_NODE)
+		return memdesc_cache_alloc_ptdesc_noprof(gfp, order);
 
 	return __memdesc_alloc_node_noprof(gfp, order, nid, size, type);
 }

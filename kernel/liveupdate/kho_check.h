@@ -30,6 +30,10 @@ static __always_inline bool kho_type_frozen(enum kho_memdesc type)
 {
 	const unsigned long frozen = KHO_FROZEN_BIT(KHO_MEMDESC_LARGE_KMALLOC) |
 				     KHO_FROZEN_BIT(KHO_MEMDESC_SLAB) |
+				     KHO_FROZEN_BIT(KHO_MEMDESC_PTDESC) |
+				     KHO_FROZEN_BIT(KHO_MEMDESC_PTDESC_KERNEL) |
+				     KHO_FROZEN_BIT(KHO_MEMDESC_PTE) |
+				     KHO_FROZEN_BIT(KHO_MEMDESC_PMD) |
 				     KHO_FROZEN_BIT(KHO_MEMDESC_IOPTDESC);
 
 	return frozen & BIT(type);

@@ -163,10 +163,10 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 	}
 	/*
 	 * The hooks do not expect pages with the type of a slab, so that is set
-	 * afterwards. The type of IOMMU page tables is set together with their
-	 * descriptor, which the caller attaches.
+	 * afterwards. The type of memory with a descriptor of its own is set
+	 * together with the descriptor, which the caller attaches.
 	 */
-	if (kho_type_frozen(type) && type != KHO_MEMDESC_IOPTDESC)
+	if (kho_type_frozen(type) && !memdesc_table[kho_types[type].memdesc].own)
 		page->page_type = kho_page_type(type) << 24;
 }
 

@@ -10,6 +10,7 @@
 #include <linux/kho_memdesc.h>
 #include <linux/mm.h>
 
+#include "../../mm/memdesc.h"
 #include "kexec_handover_internal.h"
 #include "kho_preserve.h"
 
@@ -76,6 +77,40 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
 	}
 }
 
+#ifdef CONFIG_MEMDESC_PTDESC
+/* The lock is in the descriptor: if there is memory for that, nothing fails. */
+static struct ptdesc *kho_ptdesc_init(struct page *page,
+				      const union kho_page_info *info)
+{
+	struct ptdesc *pt;
+
+	pt = memdesc_alloc_own_noprof(GFP_KERNEL, page_to_nid(page),
+				      MEMDESC_PTDESC);
+	if (!pt)
+		return NULL;
+
+	kho_prep_claimed(page, info->type, info->order);
+	kho_account_claimed(page, info->type, info->order);
+	memdesc_attach(page, info->order, pt, MEMDESC_PTDESC);
+	kho_ptdesc_construct(pt, info->type);
+	return pt;
+}
+#else
+static struct ptdesc *kho_ptdesc_init(struct page *page,
+				      const union kho_page_info *info)
+{
+	struct ptdesc *pt = page_ptdesc(page);
+
+	kho_prep_claimed(page, info->type, info->order);
+	if (!kho_ptdesc_construct(pt, info->type)) {
+		page->page_type = UINT_MAX;
+		return NULL;
+	}
+	kho_account_claimed(page, info->type, info->order);
+	return pt;
+}
+#endif
+
 /**
  * kho_ptdesc_restore - restore a page table
  * @phys: physical address of the table
@@ -91,8 +126,8 @@ static bool kho_ptdesc_construct(struct ptdesc *pt, enum kho_memdesc type)
  *	table is preserved there, ERR_PTR(-ENOENT) if nothing is,
  *	ERR_PTR(-EHWPOISON) if the table has a hardware error,
  *	ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the memory, or
- *	ERR_PTR(-ENOMEM) if there was no memory for the lock, or, early in the
- *	boot, for struct pages.
+ *	ERR_PTR(-ENOMEM) if there was no memory for the lock or the descriptor,
+ *	or, early in the boot, for struct pages.
  */
 struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 {
@@ -104,17 +139,14 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 	if (IS_ERR(page))
 		return ERR_CAST(page);
 
-	kho_prep_claimed(page, info.type, info.order);
-	pt = page_ptdesc(page);
-	if (!kho_ptdesc_construct(pt, info.type)) {
-		page->page_type = UINT_MAX;
+	pt = kho_ptdesc_init(page, &info);
+	if (!pt) {
 		/* Put the claim back, for kho_unclaim() to release. */
 		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);
 		return ERR_PTR(-ENOMEM);
 	}
-	kho_account_claimed(page, info.type, info.order);
 	return pt;
 }
 EXPORT_SYMBOL_GPL(kho_ptdesc_restore_noprof);

@@ -12,6 +12,7 @@
 
 #include "../../mm/memdesc.h"
 #include "kexec_handover_internal.h"
+#include "kho_slab.h"
 
 /**
  * kho_restore_page_desc - restore memory by its memdesc type
@@ -24,6 +25,9 @@
  * same memdesc type. Memory from a kernel that wrote no types ("kho-v4")
  * becomes a folio if @desc asks for one, or, with order 0, a page if @desc asks
  * for pages.
+ *
+ * Large kmalloc memory comes back accounted, as from kmalloc(): free the memory
+ * with kfree().
  *
  * Pages can be restored by this function only if they are compound or single.
  * Blocks and ranges of pages do not know their size: use kho_pages_restore()
@@ -44,6 +48,7 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 	struct ioptdesc *iopt;
 	struct page *page;
 	struct ptdesc *pt;
+	void *obj;
 
 	switch (memdesc_type(desc)) {
 	case MEMDESC_FOLIO:
@@ -62,8 +67,8 @@ struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc)
 		kho_init_claimed(page, KHO_MEMDESC_BLOCK);
 		return page;
 	case MEMDESC_LARGE_KMALLOC:
-		return kho_restore(phys, BIT(KHO_MEMDESC_LARGE_KMALLOC),
-				   KHO_MEMDESC_LARGE_KMALLOC);
+		obj = kho_large_restore(phys);
+		return IS_ERR(obj) ? ERR_CAST(obj) : virt_to_page(obj);
 	case MEMDESC_IOPTDESC:
 		iopt = memdesc_ioptdesc(desc);
 		if (!iopt)

@@ -261,8 +261,8 @@ const struct kmt_ops kmt_kmalloc = {
 
 /* Large kmalloc memory, which has pages of its own */
 
-/* Memory of this type that is not from kmalloc(): its owner would account it. */
-static bool kmt_is_bare(const struct kmt_object *obj)
+/* Some of this memory is preserved and restored by its memdesc type. */
+static bool kmt_by_memdesc(const struct kmt_object *obj)
 {
 	return obj->index % 4 == 1;
 }
@@ -275,26 +275,12 @@ static void kmt_init_large(struct kmt_object *obj)
 
 static void *kmt_alloc_large(const struct kmt_object *obj)
 {
-	struct page *page;
-
-	if (!kmt_is_bare(obj))
-		return kmalloc(obj->size, KMT_GFP);
-	page = alloc_page_desc(KMT_GFP | __GFP_COMP, obj->order,
-			       MEMDESC_TYPE_LARGE_KMALLOC(NULL));
-	return page ? page_address(page) : NULL;
-}
-
-static void kmt_free_large(const struct kmt_object *obj)
-{
-	if (kmt_is_bare(obj))
-		free_page_desc(virt_to_page(obj->addr));
-	else
-		kfree(obj->addr);
+	return kmalloc(obj->size, KMT_GFP);
 }
 
 static int kmt_preserve_large(struct kmt_object *obj)
 {
-	if (!kmt_is_bare(obj))
+	if (!kmt_by_memdesc(obj))
 		return kho_slab_preserve(obj->addr);
 	return kho_preserve_page_desc(virt_to_page(obj->addr), obj->order,
 				      KHO_MEMDESC_LARGE_KMALLOC);
@@ -302,7 +288,7 @@ static int kmt_preserve_large(struct kmt_object *obj)
 
 static void kmt_unpreserve_large(struct kmt_object *obj)
 {
-	if (!kmt_is_bare(obj))
+	if (!kmt_by_memdesc(obj))
 		kho_slab_unpreserve(obj->addr);
 	else
 		kho_unpreserve_page_desc(virt_to_page(obj->addr), obj->order,
@@ -313,7 +299,7 @@ static void *kmt_restore_large(const struct kmt_object *obj, phys_addr_t phys)
 {
 	struct page *page;
 
-	if (!kmt_is_bare(obj))
+	if (!kmt_by_memdesc(obj))
 		return kho_slab_restore(phys);
 	page = kho_restore_page_desc(phys, MEMDESC_TYPE_LARGE_KMALLOC(NULL));
 	return IS_ERR(page) ? ERR_CAST(page) : page_address(page);
@@ -338,7 +324,7 @@ const struct kmt_ops kmt_large_kmalloc = {
 	.slab		= true,
 	.init		= kmt_init_large,
 	.alloc		= kmt_alloc_large,
-	.free		= kmt_free_large,
+	.free		= kmt_kfree,
 	.preserve	= kmt_preserve_large,
 	.unpreserve	= kmt_unpreserve_large,
 	.restore	= kmt_restore_large,
@@ -566,12 +552,12 @@ void kmt_add_noise(const struct kmt_object *obj)
  */
 void kmt_count_large(const struct kmt_object *obj, long nr_pages)
 {
-	bool bare = kmt_is_bare(obj);
+	bool by_memdesc = kmt_by_memdesc(obj);
 
 	if (obj->type->ops != &kmt_large_kmalloc)
 		return;
-	kmt_large[bare]++;
-	kmt_large_wrong[bare] += nr_pages != (bare ? 0 : 1L << obj->order);
+	kmt_large[by_memdesc]++;
+	kmt_large_wrong[by_memdesc] += nr_pages != 1L << obj->order;
 }
 
 /**

@@ -52,6 +52,10 @@ static void kmt_read_page(struct page *page, long *v)
 	/* The address of its descriptor, which must not be that of another page. */
 	if (PageIOPT(page) && page_ioptdesc(page)->page == page)
 		v[KMT_F_PRIVATE] = 0;
+#ifdef CONFIG_MEMDESC_PTDESC
+	if (PageTable(page) && page_ptdesc(page)->page == page)
+		v[KMT_F_PRIVATE] = 0;
+#endif
 #ifdef CONFIG_MEMCG
 	v[KMT_F_MEMCG] = page->memcg_data;
 #else
@@ -99,7 +103,9 @@ static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
 static void kmt_check_shape(const struct kmt_object *obj)
 {
 	enum kmt_shape shape = obj->type->ops->shape;
-	bool frozen = shape == KMT_FROZEN;
+	bool frozen = shape == KMT_FROZEN ||
+		      (shape == KMT_TABLE &&
+		       IS_ENABLED(CONFIG_MEMDESC_PTDESC));
 	bool split = shape == KMT_SPLIT || shape == KMT_AREA;
 	bool compound = !split && shape != KMT_BLOCK;
 	unsigned long nr_pages = kmt_nr_pages(obj);

@@ -326,9 +326,10 @@ static void preserve_ptdesc(struct kunit *test)
 		const int type = tables[i / 4].type;
 		const unsigned int order = i % 4;
 		struct ptdesc *pt = pagetable_alloc(GFP_KERNEL, order);
-		struct page *page = ptdesc_page(pt);
+		struct page *page;
 
 		KUNIT_ASSERT_NOT_NULL(test, pt);
+		page = ptdesc_page(pt);
 		if (tables[i / 4].kernel)
 			ptdesc_set_kernel(pt);
 		switch (state) {
@@ -374,7 +375,9 @@ static void preserve_ptdesc(struct kunit *test)
 
 		/* Preserving leaves the table alone. */
 		KUNIT_EXPECT_EQ(test, ptdesc_state(pt), state);
-		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+		KUNIT_EXPECT_EQ(test, page_ref_count(page),
+				!IS_ENABLED(CONFIG_MEMDESC_PTDESC));
+		KUNIT_EXPECT_PTR_EQ(test, page_ptdesc(page), pt);
 		pagetable_dtor_free(pt);
 	}
 }

@@ -217,10 +217,22 @@ static void no_page_table_as(struct kunit *test, struct ptdesc *ptdesc)
 			-EINVAL);
 }
 
+static void as_no_page_table(struct kunit *test, struct page *page,
+			     unsigned int order)
+{
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(page, order, KHO_MEMDESC_PTDESC),
+			-EINVAL);
+	/* No table, so it may have no descriptor to ask for. */
+	if (!IS_ENABLED(CONFIG_MEMDESC_PTDESC))
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(page)),
+				-EINVAL);
+}
+
 static void wrong_type_ptdesc(struct kunit *test)
 {
 	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL, 0);
-	struct page *tables;
+	struct page *tables, *slab;
 
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
 	no_page_table_as(test, ptdesc);
@@ -229,27 +241,16 @@ static void wrong_type_ptdesc(struct kunit *test)
 	pagetable_dtor_free(ptdesc);
 
 	/* and nothing else as a page table */
-	KUNIT_EXPECT_EQ(test,
-			kho_ptdesc_preserve(page_ptdesc(get_block(test, 0, 0))),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test,
-			kho_ptdesc_preserve(page_ptdesc(get_block(test,
-								  __GFP_COMP, 2))),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test,
-			kho_ptdesc_preserve((struct ptdesc *)get_folio(test,
-								       1)),
-			-EINVAL);
-	KUNIT_EXPECT_EQ(test,
-			kho_ptdesc_preserve(virt_to_ptdesc(get_kmalloc(test,
-								       64))),
-			-EINVAL);
+	as_no_page_table(test, get_block(test, 0, 0), 0);
+	as_no_page_table(test, get_block(test, __GFP_COMP, 2), 2);
+	as_no_page_table(test, folio_page(get_folio(test, 1), 0), 1);
+	slab = virt_to_head_page(get_kmalloc(test, 64));
+	as_no_page_table(test, slab, compound_order(slab));
 
 	ptdesc = pagetable_alloc(GFP_KERNEL, 2);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
 	tables = ptdesc_page(ptdesc);
-	KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(tables + 3)),
-			-EINVAL);
+	as_no_page_table(test, tables + 3, 0);
 	KUNIT_EXPECT_EQ(test,
 			kho_preserve_page_desc(tables, 1, KHO_MEMDESC_PTDESC),
 			-EINVAL);

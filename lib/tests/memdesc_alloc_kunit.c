@@ -39,7 +39,8 @@ static const struct type_param types[] = {
 	  .slab_only = true },
 	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true,
 	  .slab_only = true },
-	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc), PGTY_table },
+	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc), PGTY_table,
+	  OWN_PTDESC, .own = OWN_PTDESC },
 	{ "ioptdesc", MEMDESC_IOPTDESC, sizeof(struct ioptdesc),
 	  PGTY_ioptable, true, .own = true },
 	{ "netmem", MEMDESC_NETMEM, sizeof(struct netmem_desc) },
@@ -63,7 +64,16 @@ static const void *offered_gen_params(struct kunit *test, const void *prev,
 }
 
 /* Pages without a descriptor get one of these. No test holds more than two. */
-static struct ioptdesc test_iopts[2] __aligned(1 << MEMDESC_TYPE_BITS);
+static union {
+	struct ioptdesc iopt;
+	struct ptdesc ptdesc;
+} __aligned(1 << MEMDESC_TYPE_BITS) test_descs[2];
+
+/* What alloc_page_desc() has to be given for a page table. */
+static struct ptdesc *test_ptdesc(unsigned int i)
+{
+	return OWN_PTDESC ? &test_descs[i % 2].ptdesc : NULL;
+}
 
 static memdesc_t test_memdesc(enum memdesc_type type)
 {
@@ -79,9 +89,9 @@ static memdesc_t test_memdesc(enum memdesc_type type)
 	case MEMDESC_LARGE_KMALLOC:
 		return MEMDESC_TYPE_LARGE_KMALLOC(NULL);
 	case MEMDESC_PTDESC:
-		return MEMDESC_TYPE_PTDESC(NULL);
+		return MEMDESC_TYPE_PTDESC(test_ptdesc(next++));
 	case MEMDESC_IOPTDESC:
-		return MEMDESC_TYPE_IOPTDESC(&test_iopts[next++ % 2]);
+		return MEMDESC_TYPE_IOPTDESC(&test_descs[next++ % 2].iopt);
 	default:
 		return MEMDESC_TYPE_NETMEM(NULL);
 	}
@@ -101,6 +111,25 @@ static enum memdesc_type seen_as(const struct type_param *p, unsigned int order)
 	return MEMDESC_PAGES;
 }
 
+static struct page *desc_page(void *desc, enum memdesc_type type)
+{
+	switch (type) {
+	case MEMDESC_PTDESC:
+		return ptdesc_page((struct ptdesc *)desc);
+	case MEMDESC_IOPTDESC:
+		return ((struct ioptdesc *)desc)->page;
+	default:
+		return desc;
+	}
+}
+
+/* Of a descriptor that is an allocation of its own. */
+static unsigned int desc_order(void *desc, enum memdesc_type type)
+{
+	return type == MEMDESC_PTDESC ? ptdesc_order(desc) :
+					((struct ioptdesc *)desc)->order;
+}
+
 static void check_pages(struct kunit *test, struct page *page,
 			unsigned int order, const struct type_param *p,
 			bool compound)
@@ -115,11 +144,11 @@ static void check_pages(struct kunit *test, struct page *page,
 	KUNIT_EXPECT_EQ(test, !!PageHead(page), compound && order);
 	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(page_to_pfn(page), nr));
 	if (p->own) {
-		struct ioptdesc *iopt = page_ioptdesc(page);
+		void *desc = (void *)page->private;
 
-		KUNIT_ASSERT_NOT_NULL(test, iopt);
-		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
-		KUNIT_EXPECT_EQ(test, iopt->order, order);
+		KUNIT_ASSERT_NOT_NULL(test, desc);
+		KUNIT_EXPECT_PTR_EQ(test, desc_page(desc, p->type), page);
+		KUNIT_EXPECT_EQ(test, desc_order(desc, p->type), order);
 	}
 	if (compound && order) {
 		KUNIT_EXPECT_EQ(test, compound_order(page), order);
@@ -152,18 +181,18 @@ static void free_pages_of(struct page *page, unsigned int order,
 		free_page_desc(page);
 }
 
-static struct page *desc_page(void *desc, enum memdesc_type type)
-{
-	return type == MEMDESC_IOPTDESC ? ((struct ioptdesc *)desc)->page :
-					  desc;
-}
-
 static void free_desc(void *desc, enum memdesc_type type)
 {
-	if (type == MEMDESC_IOPTDESC)
+	switch (type) {
+	case MEMDESC_PTDESC:
+		memdesc_free((struct ptdesc *)desc);
+		return;
+	case MEMDESC_IOPTDESC:
 		memdesc_free((struct ioptdesc *)desc);
-	else
+		return;
+	default:
 		free_page_desc(desc);
+	}
 }
 
 static void memdesc_test_encode(struct kunit *test)
@@ -188,7 +217,7 @@ static void memdesc_test_make(struct kunit *test)
 	struct page *page = virt_to_page(test->priv);
 	struct folio *folio = (struct folio *)page;
 	struct slab *slab = (struct slab *)page;
-	struct ptdesc *ptdesc = page_ptdesc(page);
+	struct ptdesc *ptdesc = (struct ptdesc *)page;
 	struct ioptdesc *iopt = (struct ioptdesc *)page;
 	struct netmem_desc *nmdesc = (struct netmem_desc *)page;
 	const memdesc_t made[] = {
@@ -264,10 +293,10 @@ static void memdesc_test_found(struct kunit *test)
 			    memdesc_folio(page_memdesc(folio_page(folio, 3))));
 	memdesc_free(folio);
 
-	ptdesc = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, struct ptdesc);
+	ptdesc = memdesc_alloc_node(GFP_TEST, 2, NUMA_NO_NODE, struct ptdesc);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
 	KUNIT_EXPECT_PTR_EQ(test, ptdesc,
-			    memdesc_ptdesc(page_memdesc(ptdesc_page(ptdesc))));
+			    memdesc_ptdesc(page_memdesc(ptdesc_page(ptdesc) + 3)));
 	memdesc_free(ptdesc);
 
 	iopt = memdesc_alloc_node(GFP_TEST, 2, NUMA_NO_NODE, struct ioptdesc);
@@ -350,8 +379,8 @@ static void memdesc_test_constant(struct kunit *test)
 
 	TEST_CONSTANT(PAGES, NULL);
 	TEST_CONSTANT(FOLIO, NULL);
-	TEST_CONSTANT(PTDESC, NULL);
-	TEST_CONSTANT(IOPTDESC, &test_iopts[0]);
+	TEST_CONSTANT(PTDESC, test_ptdesc(0));
+	TEST_CONSTANT(IOPTDESC, &test_descs[0].iopt);
 	TEST_CONSTANT(NETMEM, NULL);
 #undef TEST_CONSTANT
 }
@@ -531,8 +560,10 @@ static void memdesc_test_slab_state(struct kunit *test)
 static void memdesc_test_not_null(struct kunit *test)
 {
 	struct folio *folio = (struct folio *)virt_to_page(test->priv);
+	struct ptdesc *ptdesc = OWN_PTDESC ? NULL : (struct ptdesc *)folio;
 	const memdesc_t wrong[] = {
 		MEMDESC_TYPE_FOLIO(folio),
+		MEMDESC_TYPE_PTDESC(ptdesc),
 		MEMDESC_TYPE_IOPTDESC(NULL),
 	};
 
@@ -553,6 +584,8 @@ static void memdesc_test_not_null(struct kunit *test)
 /* Descriptors of their own come zeroed and aligned, also when used before. */
 static void memdesc_test_own(struct kunit *test)
 {
+	const size_t head = offsetof(struct ptdesc, pt_list);
+	struct ptdesc *ptdesc;
 	struct ioptdesc *iopt;
 
 	for (int i = 0; i < 100; i++) {
@@ -566,6 +599,21 @@ static void memdesc_test_own(struct kunit *test)
 		iopt->incoherent = 0xff;
 		INIT_LIST_HEAD(&iopt->iopt_freelist_elm);
 		memdesc_free(iopt);
+	}
+
+	for (int i = 0; OWN_PTDESC && i < 100; i++) {
+		/* The lists of freed page tables have none for a node. */
+		ptdesc = memdesc_alloc_node(GFP_TEST, i % 4,
+					    i & 4 ? numa_mem_id() :
+						    NUMA_NO_NODE,
+					    struct ptdesc);
+		KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)ptdesc, 16));
+		KUNIT_EXPECT_EQ(test, ptdesc->pt_flags.f, 0);
+		KUNIT_EXPECT_NULL(test, memchr_inv((void *)ptdesc + head, 0,
+						   sizeof(*ptdesc) - head));
+		memset((void *)ptdesc + head, 0xa5, sizeof(*ptdesc) - head);
+		memdesc_free(ptdesc);
 	}
 }
 

@@ -142,24 +142,50 @@ static inline bool is_held(const struct cache_param *p, struct zone **zone)
 	return memdesc_cache_drain(false) == nr_pages(p);
 }
 
+/* The descriptor, where the first page points to it; NULL where it overlays pages. */
+static inline void *own_desc(const struct cache_param *p, struct page *page)
+{
+	return memdesc_table[p->type].own ? (void *)page_private(page) : NULL;
+}
+
+/* Do what pagetable_free() does before a list gets the table. */
+static inline void unmark_ptdesc(struct ptdesc *pt)
+{
+	if (!OWN_PTDESC)
+		ptdesc_page(pt)->page_type = UINT_MAX;
+}
+
+/* Do what pagetable_free() does with a table that no list has taken. */
+static inline void free_ptdesc(struct ptdesc *pt)
+{
+	struct page *page = ptdesc_page(pt);
+	const unsigned int order = ptdesc_order(pt);
+
+	if (!OWN_PTDESC) {
+		__free_pages(page, order);
+		return;
+	}
+	memdesc_free_frozen(page, order, MEMDESC_PTDESC);
+	memdesc_free_own(pt, MEMDESC_PTDESC);
+}
+
 /* Make a table of single pages. It is in use, but its owner has not counted it. */
 static inline void make_table(struct kunit *test, const struct cache_param *p,
 			      struct page *page)
 {
-	struct ioptdesc *iopt;
+	void *desc;
 
 	for (long i = 0; i < nr_pages(p); i++)
 		set_page_count(page + i, 0);
 	if (p->order)
 		prep_compound_page(page, p->order);
-	if (p->type != MEMDESC_IOPTDESC) {
+	if (!memdesc_table[p->type].own) {
 		set_page_count(page, 1);
 		return;
 	}
-	iopt = memdesc_alloc_own_noprof(GFP_TEST, NUMA_NO_NODE,
-					MEMDESC_IOPTDESC);
-	KUNIT_ASSERT_NOT_NULL(test, iopt);
-	memdesc_attach(page, p->order, iopt, MEMDESC_IOPTDESC);
+	desc = memdesc_alloc_own_noprof(GFP_TEST, NUMA_NO_NODE, p->type);
+	KUNIT_ASSERT_NOT_NULL(test, desc);
+	memdesc_attach(page, p->order, desc, p->type);
 }
 
 /* Free what make_table() has made. Does the list of this CPU hold it now? */
@@ -173,7 +199,7 @@ static inline bool hold_table(const struct cache_param *p, struct page *page)
 	}
 	if (memdesc_cache_put_ptdesc(page_ptdesc(page)))
 		return true;
-	__free_pages(page, p->order);
+	free_ptdesc(page_ptdesc(page));
 	return false;
 }
 

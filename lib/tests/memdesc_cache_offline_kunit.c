@@ -66,13 +66,13 @@ static void cache_cpu_offline(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, memdesc_cache_depth(cpu, p->type, p->order), 0);
 	KUNIT_EXPECT_GE(test, depth(p), this_max);
 	if (p->type == MEMDESC_PTDESC) {
-		struct page *page = virt_to_page(must_get(test, p, GFP_TEST));
+		struct ptdesc *ptdesc =
+			virt_to_ptdesc(must_get(test, p, GFP_TEST));
 
-		page->page_type = UINT_MAX;
+		unmark_ptdesc(ptdesc);
 		KUNIT_EXPECT_FALSE(test,
-				   memdesc_cache_put_migrated(page_ptdesc(page),
-							      cpu));
-		__free_pages(page, p->order);
+				   memdesc_cache_put_migrated(ptdesc, cpu));
+		free_ptdesc(ptdesc);
 	}
 
 	KUNIT_EXPECT_EQ(test, add_cpu(cpu), 0);

@@ -29,12 +29,12 @@ static void cache_descriptor(struct kunit *test)
 	struct slab *slab;
 	void *virt, *desc;
 
-	if (p->type != MEMDESC_IOPTDESC)
+	if (!memdesc_table[p->type].own)
 		kunit_skip(test, "overlays struct page");
 	/* What kfence guards is free only after a grace period. */
 	for (int tries = 0; tries < 10; tries++) {
 		virt = must_get(test, p, GFP_TEST);
-		desc = kasan_reset_tag(page_ioptdesc(virt_to_page(virt)));
+		desc = kasan_reset_tag(own_desc(p, virt_to_page(virt)));
 		if (!is_kfence_address(desc))
 			break;
 		put_table(p, virt);
@@ -66,6 +66,7 @@ static void cache_preserve(struct kunit *test)
 	void *virt = must_get(test, p, GFP_TEST);
 	struct page *page = virt_to_page(virt);
 	struct ioptdesc *iopt = NULL;
+	struct ptdesc *pt = NULL;
 	int err;
 
 	if (!IS_ENABLED(CONFIG_KEXEC_HANDOVER) || !kho_is_enabled()) {
@@ -74,6 +75,8 @@ static void cache_preserve(struct kunit *test)
 	}
 	if (p->type == MEMDESC_IOPTDESC)
 		iopt = page_ioptdesc(page);
+	else
+		pt = page_ptdesc(page);
 	put_table(p, virt);
 	expect_held(test, page);
 
@@ -81,8 +84,7 @@ static void cache_preserve(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(iopt), -EINVAL);
 		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EINVAL);
 	} else {
-		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(page)),
-				-EINVAL);
+		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(pt), -EINVAL);
 	}
 	KUNIT_EXPECT_EQ(test, kho_pages_preserve(page, p->order), -EINVAL);
 	err = kho_folio_preserve((struct folio *)page);
@@ -98,7 +100,7 @@ static void cache_reference(struct kunit *test)
 	struct page *page;
 	void *virt;
 
-	if (p->type == MEMDESC_IOPTDESC)
+	if (memdesc_table[p->type].frozen)
 		kunit_skip(test, "has no reference count");
 	virt = must_get(test, p, GFP_TEST);
 	page = virt_to_page(virt);

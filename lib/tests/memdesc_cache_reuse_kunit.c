@@ -31,6 +31,14 @@ static size_t table_size(const struct cache_param *p)
 	return PAGE_SIZE << p->order;
 }
 
+/* The owner may write to what follows these bytes of a descriptor of its own. */
+#define DESC_HEAD	offsetofend(struct memdesc_own, order)
+
+static size_t desc_tail(const struct cache_param *p)
+{
+	return memdesc_table[p->type].size - DESC_HEAD;
+}
+
 /* As the functions that allocate it say. */
 static void expect_fresh(struct kunit *test, const struct cache_param *p,
 			 void *virt)
@@ -39,20 +47,24 @@ static void expect_fresh(struct kunit *test, const struct cache_param *p,
 
 	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), p->type);
 	KUNIT_EXPECT_EQ(test, compound_order(page), p->order);
-	if (p->type == MEMDESC_IOPTDESC) {
-		struct ioptdesc *iopt = page_ioptdesc(page);
+	if (memdesc_table[p->type].own) {
+		struct memdesc_own *own = own_desc(p, page);
 
 		KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
-		KUNIT_EXPECT_PTR_EQ(test, iopt->page, page);
-		KUNIT_EXPECT_EQ(test, iopt->order, p->order);
-		KUNIT_EXPECT_EQ(test, iopt->incoherent, 0);
-		KUNIT_EXPECT_NULL(test, iopt->iopt_freelist_elm.prev);
+		KUNIT_ASSERT_NOT_NULL(test, own);
+		KUNIT_EXPECT_PTR_EQ(test, own->page, page);
+		KUNIT_EXPECT_EQ(test, own->order, p->order);
+		KUNIT_EXPECT_NULL(test, memchr_inv((void *)own + DESC_HEAD, 0,
+						   desc_tail(p)));
+		KUNIT_EXPECT_PTR_EQ(test, memdesc_ptr(page_memdesc(page)),
+				    (void *)own);
 	} else {
 		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
-		KUNIT_EXPECT_EQ(test, ptdesc_state(page_ptdesc(page)),
-				PTDESC_PLAIN);
 		KUNIT_EXPECT_EQ(test, page_private(page), 0);
 	}
+	if (p->type == MEMDESC_PTDESC)
+		KUNIT_EXPECT_EQ(test, ptdesc_state(page_ptdesc(page)),
+				PTDESC_PLAIN);
 	KUNIT_EXPECT_NULL(test, memchr_inv(virt, 0, table_size(p)));
 }
 
@@ -63,14 +75,21 @@ static void cache_reuse(struct kunit *test)
 	const struct counters before = get_counters();
 	void *virt = must_get(test, p, GFP_TEST | __GFP_ZERO), *again;
 	struct page *page = virt_to_page(virt);
+	void *desc;
 
 	expect_counters(test, p, before, nr_pages(p), 0);
 	expect_fresh(test, p, virt);
 	memset(virt, PATTERN, table_size(p));
-	if (p->type == MEMDESC_IOPTDESC)
+	desc = own_desc(p, page);
+	if (p->type == MEMDESC_IOPTDESC) {
 		INIT_LIST_HEAD(&page_ioptdesc(page)->iopt_freelist_elm);
-	else
+	} else if (desc) {
+		memset(desc + DESC_HEAD, PATTERN, desc_tail(p));
+		/* With the mark, another function than the usual one frees it. */
+		ptdesc_clear_kernel(desc);
+	} else {
 		set_page_private(page, 0x1230);
+	}
 	put_table(p, virt);
 	expect_counters(test, p, before, 0, nr_pages(p));
 	expect_held(test, page);
@@ -259,6 +278,39 @@ static void cache_flags(struct kunit *test)
 	expect_counters(test, p, before, 0, nr_pages(p));
 }
 
+/* A list that has a table does not take it again: two owners would get it. */
+static void cache_twice(struct kunit *test)
+{
+	const struct cache_param *p = test->param_value;
+	const struct counters before = get_counters();
+	void *virt, *desc, *other;
+
+	if (!memdesc_table[p->type].own)
+		kunit_skip(test, "overlays struct page");
+	virt = must_get(test, p, GFP_TEST);
+	desc = own_desc(p, virt_to_page(virt));
+	put_table(p, virt);
+	if (memdesc_cache_held(NUMA_NO_NODE) == before.held)
+		kunit_skip(test, "memory of another zone");
+	kunit_warning_suppress(test) {
+		if (p->type == MEMDESC_PTDESC)
+			memdesc_free((struct ptdesc *)desc);
+		else
+			memdesc_free((struct ioptdesc *)desc);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	expect_counters(test, p, before, 0, nr_pages(p));
+	expect_held(test, virt_to_page(virt));
+
+	KUNIT_EXPECT_PTR_EQ(test, must_get(test, p, GFP_TEST), virt);
+	other = must_get(test, p, GFP_TEST);
+	KUNIT_EXPECT_PTR_NE(test, other, virt);
+	put_table(p, other);
+	put_table(p, virt);
+	memdesc_cache_drain(true);
+	expect_counters(test, p, before, 0, 0);
+}
+
 static long put_and_get(void *arg)
 {
 	const struct cache_param *p = arg;
@@ -283,7 +335,6 @@ static void cache_migrated(struct kunit *test)
 	const struct cache_param *p = test->param_value;
 	struct ptdesc *ptdesc;
 	unsigned int cpu;
-	struct page *page;
 	bool taken;
 
 	if (p->type != MEMDESC_PTDESC)
@@ -298,13 +349,11 @@ static void cache_migrated(struct kunit *test)
 	memdesc_cache_drain(true);
 
 	ptdesc = virt_to_ptdesc(must_get(test, p, GFP_TEST));
-	page = ptdesc_page(ptdesc);
-	/* As pagetable_free() does. */
-	page->page_type = UINT_MAX;
+	unmark_ptdesc(ptdesc);
 	taken = memdesc_cache_put_migrated(ptdesc, cpu);
 	KUNIT_EXPECT_FALSE(test, taken);
 	if (!taken)
-		__free_pages(page, p->order);
+		free_ptdesc(ptdesc);
 	KUNIT_EXPECT_TRUE(test, work_on_cpu(cpu, put_and_get, (void *)p));
 }
 
@@ -315,6 +364,7 @@ static struct kunit_case cache_reuse_cases[] = {
 	KUNIT_CASE_PARAM(cache_cpuset, params_gen_params),
 	KUNIT_CASE_PARAM(cache_poisoned, params_gen_params),
 	KUNIT_CASE_PARAM(cache_flags, params_gen_params),
+	KUNIT_CASE_PARAM(cache_twice, params_gen_params),
 	KUNIT_CASE_PARAM(cache_migrated, params_gen_params),
 	{}
 };

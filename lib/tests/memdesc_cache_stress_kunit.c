@@ -106,7 +106,8 @@ static void cache_interrupt(struct kunit *test)
 #define NR_WATCHED	16
 
 struct walk {
-	struct kmem_cache *cache;	/* of struct ioptdesc */
+	struct kmem_cache *ioptdescs;
+	struct kmem_cache *ptdescs;	/* NULL if they overlay struct page */
 	struct page *page[NR_WATCHED];
 	unsigned long looked, taken, types, wrong, rounds;
 };
@@ -143,13 +144,18 @@ static int walker(void *arg)
 		case MEMDESC_IOPTDESC:
 			w->types |= 1;
 			/* Of the slab cache it is from, whatever it is now. */
-			if (desc_cache(memdesc_ioptdesc(md)) != w->cache)
+			if (desc_cache(memdesc_ioptdesc(md)) != w->ioptdescs)
 				w->wrong++;
 			rcu_read_unlock();
 			continue;
 		case MEMDESC_PTDESC:
 			w->types |= 2;
-			break;
+			if (!OWN_PTDESC)
+				break;
+			if (desc_cache(memdesc_ptdesc(md)) != w->ptdescs)
+				w->wrong++;
+			rcu_read_unlock();
+			continue;
 		default:
 			w->types |= 4;
 			rcu_read_unlock();
@@ -219,14 +225,25 @@ static int churner(void *arg)
 	return 0;
 }
 
+/* The slab cache of the descriptors, if they are allocations of their own. */
+static struct kmem_cache *own_cache(struct kunit *test,
+				    const struct cache_param *p)
+{
+	void *virt = must_get(test, p, GFP_TEST);
+	void *desc = own_desc(p, virt_to_page(virt));
+	struct kmem_cache *cache = desc ? desc_cache(desc) : NULL;
+
+	put_table(p, virt);
+	return cache;
+}
+
 static void cache_walkers(struct kunit *test)
 {
 	const struct counters before = get_counters();
-	void *virt = must_get(test, &params[4], GFP_TEST);
-	struct kmem_cache *cache;
+	struct kmem_cache *ioptdescs, *ptdescs;
 
-	cache = desc_cache(page_ioptdesc(virt_to_page(virt)));
-	put_table(&params[4], virt);
+	ioptdescs = own_cache(test, &params[4]);
+	ptdescs = own_cache(test, &params[0]);
 	memdesc_cache_drain(true);
 
 	for (int on = 0; on < 2; on++) {
@@ -235,8 +252,10 @@ static void cache_walkers(struct kunit *test)
 		unsigned long wrong = 0, taken = 0;
 
 		KUNIT_ASSERT_NOT_NULL(test, w);
-		w[0].cache = cache;
-		w[1].cache = cache;
+		for (int i = 0; i < 2; i++) {
+			w[i].ioptdescs = ioptdescs;
+			w[i].ptdescs = ptdescs;
+		}
 		memdesc_cache_enable(on);
 		/* Walkers and those whose memory they look at change CPUs. */
 		for (int i = 0; i < 4; i++) {
@@ -256,7 +275,10 @@ static void cache_walkers(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, w[i].types & 3, 3);
 		}
 		KUNIT_EXPECT_EQ(test, wrong, 0);
-		KUNIT_EXPECT_GT(test, taken, 0);
+		if (OWN_PTDESC)
+			KUNIT_EXPECT_EQ(test, taken, 0);
+		else
+			KUNIT_EXPECT_GT(test, taken, 0);
 		memdesc_cache_drain(true);
 		expect_counters(test, &params[4], before, 0, 0);
 	}

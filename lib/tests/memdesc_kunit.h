@@ -5,10 +5,29 @@
 #include <linux/cgroup.h>
 #include <linux/gfp_types.h>
 #include <linux/memcontrol.h>
+#include <linux/memdesc.h>
+#include <linux/mm.h>
 #include <linux/vmstat.h>
 
 /* Large allocations may fail, and then without a word. */
 #define GFP_TEST	(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL)
+
+/*
+ * Is the descriptor of a page table an allocation of its own? Then the pages of
+ * the table are frozen. Otherwise the descriptor overlays struct page, and the
+ * pages have a reference count.
+ */
+#define OWN_PTDESC	IS_ENABLED(CONFIG_MEMDESC_PTDESC)
+
+/* As the descriptor says, or the pages that it overlays. */
+static inline unsigned int ptdesc_order(struct ptdesc *pt)
+{
+#ifdef CONFIG_MEMDESC_PTDESC
+	return pt->order;
+#else
+	return compound_order(ptdesc_page(pt));
+#endif
+}
 
 /* A counter of struct pglist_data, or 0 if there is none: @item is -1. */
 static inline long node_stat(int item)

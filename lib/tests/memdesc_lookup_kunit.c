@@ -14,6 +14,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 #include "../../mm/slab.h"
@@ -23,6 +24,7 @@ struct lookup {
 	struct work_struct work;
 	struct page *page;	/* its mem_map is there for good */
 	struct kmem_cache *cache;
+	enum memdesc_type type;
 	bool stop;
 	unsigned long seen;
 	unsigned long wrong;
@@ -52,14 +54,14 @@ static void lookup_worker(struct work_struct *work)
 			continue;
 		rcu_read_lock();
 		md = page_memdesc(page);
-		if (memdesc_type(md) == MEMDESC_IOPTDESC) {
-			struct ioptdesc *iopt = memdesc_ioptdesc(md);
+		if (memdesc_type(md) == l->type) {
+			void *desc = memdesc_ptr(md);
 
 			l->seen++;
 			/* Never NULL or the next owner's, but a descriptor. */
-			if (!IS_ALIGNED((unsigned long)iopt, 16) ||
-			    !virt_addr_valid(iopt) ||
-			    desc_cache(iopt) != l->cache)
+			if (!IS_ALIGNED((unsigned long)desc, 16) ||
+			    !virt_addr_valid(desc) ||
+			    desc_cache(desc) != l->cache)
 				l->wrong++;
 		}
 		rcu_read_unlock();
@@ -67,20 +69,66 @@ static void lookup_worker(struct work_struct *work)
 	}
 }
 
+/* The types whose descriptors are allocations of their own. */
+static const enum memdesc_type own_types[] = {
+	MEMDESC_IOPTDESC,
+	MEMDESC_PTDESC,
+};
+
+static const void *own_gen_params(struct kunit *test, const void *prev,
+				  char *desc)
+{
+	const enum memdesc_type *type = prev;
+
+	type = type ? type + 1 : own_types;
+	if (type == own_types + ARRAY_SIZE(own_types) ||
+	    (*type == MEMDESC_PTDESC && !OWN_PTDESC))
+		return NULL;
+	strscpy(desc, memdesc_type_name(*type), KUNIT_PARAM_DESC_SIZE);
+	return type;
+}
+
+static void *alloc_own(enum memdesc_type type, struct page **page)
+{
+	struct ptdesc *ptdesc;
+	struct ioptdesc *iopt;
+
+	if (type == MEMDESC_PTDESC) {
+		ptdesc = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
+					    struct ptdesc);
+		*page = ptdesc ? ptdesc_page(ptdesc) : NULL;
+		return ptdesc;
+	}
+	iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, struct ioptdesc);
+	*page = iopt ? iopt->page : NULL;
+	return iopt;
+}
+
+static void free_own(enum memdesc_type type, void *desc)
+{
+	if (type == MEMDESC_PTDESC)
+		memdesc_free((struct ptdesc *)desc);
+	else
+		memdesc_free((struct ioptdesc *)desc);
+}
+
 static void memdesc_test_lookup(struct kunit *test)
 {
+	const enum memdesc_type type =
+		*(const enum memdesc_type *)test->param_value;
 	struct lookup *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
-	struct ioptdesc *iopt;
 	unsigned long i, end;
 	struct page *page;
+	void *desc;
 
 	KUNIT_ASSERT_NOT_NULL(test, l);
 	if (num_online_cpus() < 2)
 		kunit_skip(test, "needs two CPUs");
-	iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, struct ioptdesc);
-	KUNIT_ASSERT_NOT_NULL(test, iopt);
-	l->cache = desc_cache(iopt);
-	memdesc_free(iopt);
+	desc = alloc_own(type, &page);
+	KUNIT_ASSERT_NOT_NULL(test, desc);
+	l->type = type;
+	l->cache = desc_cache(desc);
+	free_own(type, desc);
 	INIT_WORK(&l->work, lookup_worker);
 	queue_work(system_unbound_wq, &l->work);
 
@@ -88,14 +136,13 @@ static void memdesc_test_lookup(struct kunit *test)
 	end = jiffies + 4 * HZ;
 	for (i = 0; time_before(jiffies, end) ||
 	     (!READ_ONCE(l->seen) && i < 10000000); i++) {
-		iopt = memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE,
-					  struct ioptdesc);
-		if (!iopt)
+		desc = alloc_own(type, &page);
+		if (!desc)
 			break;
-		WRITE_ONCE(l->page, iopt->page);
+		WRITE_ONCE(l->page, page);
 		/* Lists of freed page tables do not keep a page with this flag. */
-		__folio_mark_uptodate(page_folio(iopt->page));
-		memdesc_free(iopt);
+		__folio_mark_uptodate(page_folio(page));
+		free_own(type, desc);
 		/* Most likely the same page, now with something in private. */
 		page = alloc_page(GFP_TEST);
 		if (!page)
@@ -289,7 +336,7 @@ static void memdesc_test_user(struct kunit *test)
 }
 
 static struct kunit_case memdesc_lookup_cases[] = {
-	KUNIT_CASE(memdesc_test_lookup),
+	KUNIT_CASE_PARAM(memdesc_test_lookup, own_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_user, users_gen_params),
 	{}
 };

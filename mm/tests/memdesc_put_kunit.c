@@ -119,6 +119,22 @@ static void memdesc_put_test_frozen(struct kunit *test)
 	memdesc_free(iopt);
 }
 
+/* A table with a descriptor of its own has no references, constructed or not. */
+static void put_frozen_table(struct kunit *test, unsigned int order)
+{
+	struct ptdesc *ptdesc = pagetable_alloc(GFP_KERNEL_ACCOUNT, order);
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	page = ptdesc_page(ptdesc);
+	put_frozen(test, page + (1 << order) - 1);
+	pagetable_pud_ctor(ptdesc);
+	put_frozen(test, page + (1 << order) - 1);
+	KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), PTDESC_PUD);
+	KUNIT_EXPECT_PTR_EQ(test, page_ptdesc(page), ptdesc);
+	pagetable_dtor_free(ptdesc);
+}
+
 /* One page for two owners of a reference: the last one frees, one by one or not. */
 static void put_table(struct kunit *test, unsigned int order, bool batched)
 {
@@ -175,6 +191,13 @@ static void put_constructed(struct kunit *test, bool batched)
 
 static void memdesc_put_test_table(struct kunit *test)
 {
+	if (IS_ENABLED(CONFIG_MEMDESC_PTDESC)) {
+		for (unsigned int order = 0; order <= PAGE_ALLOC_COSTLY_ORDER;
+		     order++)
+			put_frozen_table(test, order);
+		return;
+	}
+
 	put_constructed(test, false);
 	put_constructed(test, true);
 
@@ -325,22 +348,24 @@ static void memdesc_put_test_folio(struct kunit *test)
 /* Folios of an LRU list, whose lock a batch keeps, and what does not want it. */
 static void memdesc_put_test_batch(struct kunit *test)
 {
+	const bool frozen = IS_ENABLED(CONFIG_MEMDESC_PTDESC);
 	struct folio *lru[3] = {};
 	struct folio_batch batch;
+	struct page *slab_page, *table;
 	struct ptdesc *ptdesc;
-	struct page *slab_page;
 	void *mem;
 
 	/* Preemption is disabled meanwhile, and locks are taken. */
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		kunit_skip(test, "not with PREEMPT_RT");
 
-	/* Its page gets a reference that came from nowhere. */
+	/* Its page gets a reference that came from nowhere, as any frozen page. */
 	mem = kmalloc(PAGE_SIZE << 3, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, mem);
 	slab_page = virt_to_page(mem);
 	ptdesc = pagetable_alloc(GFP_KERNEL_ACCOUNT, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
+	table = ptdesc_page(ptdesc);
 	for (int i = 0; i < ARRAY_SIZE(lru); i++) {
 		lru[i] = folio_alloc(GFP_KERNEL, 0);
 		KUNIT_ASSERT_NOT_NULL(test, lru[i]);
@@ -359,6 +384,8 @@ static void memdesc_put_test_batch(struct kunit *test)
 	folio_batch_add(&batch, lru[2]);
 	kunit_warning_suppress(test) {
 		page_ref_inc(slab_page);
+		if (frozen)
+			page_ref_inc(table);
 		/* What is freed stays on this CPU's list, to be looked at. */
 		preempt_disable();
 		folios_put(&batch);
@@ -366,10 +393,12 @@ static void memdesc_put_test_batch(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, folio_ref_count(lru[i]), 0);
 			KUNIT_EXPECT_FALSE(test, folio_test_lru(lru[i]));
 		}
-		KUNIT_EXPECT_FALSE(test, PageTable(ptdesc_page(ptdesc)));
+		KUNIT_EXPECT_EQ(test, PageTable(table), frozen);
 		preempt_enable();
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, frozen ? 2 : 1);
 	}
+	if (frozen)
+		pagetable_free(ptdesc);
 	/* Not with a lock held, and each of them once. */
 	KUNIT_EXPECT_FALSE(test, irqs_disabled());
 	KUNIT_EXPECT_TRUE(test, PageLargeKmalloc(slab_page));
@@ -429,8 +458,15 @@ static void netmem_in_pool(struct kunit *test, unsigned int order)
 		KUNIT_EXPECT_EQ(test, kho_pages_exact_preserve(page_address(page),
 							       PAGE_SIZE << order),
 				-EOPNOTSUPP);
-		KUNIT_EXPECT_EQ(test, kho_ptdesc_preserve(page_ptdesc(page)),
+		KUNIT_EXPECT_EQ(test,
+				kho_preserve_page_desc(page, order,
+						       KHO_MEMDESC_PTDESC),
 				-EOPNOTSUPP);
+		/* No table, so it may have no descriptor to ask for. */
+		if (!IS_ENABLED(CONFIG_MEMDESC_PTDESC))
+			KUNIT_EXPECT_EQ(test,
+					kho_ptdesc_preserve(page_ptdesc(page)),
+					-EOPNOTSUPP);
 		KUNIT_EXPECT_LT(test, kho_slab_preserve(page_address(page)), 0);
 		if (order)
 			KUNIT_EXPECT_LT(test, kho_pages_preserve(page + 1, 0), 0);
