@@ -432,7 +432,7 @@ void memdesc_cache_free_ioptdesc(struct ioptdesc *iopt)
 }
 EXPORT_SYMBOL_GPL(memdesc_cache_free_ioptdesc);
 
-/* Where it overlays struct page, a descriptor and its page are one address. */
+#ifdef CONFIG_MEMDESC_PTDESC
 static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 							unsigned int order)
 {
@@ -441,7 +441,6 @@ static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
 					   MEMDESC_PTDESC);
 }
 
-#ifdef CONFIG_MEMDESC_PTDESC
 static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
 {
 	const size_t head = offsetofend(struct memdesc_own, order);
@@ -454,6 +453,15 @@ static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
 	smp_store_release(&pt->page->page_type, (unsigned int)PGTY_table << 24);
 }
 #else
+static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
+							unsigned int order)
+{
+	struct page *page = memdesc_alloc_pages_noprof(gfp, order, NUMA_NO_NODE,
+						       MEMDESC_PTDESC);
+
+	return page_ptdesc(page);
+}
+
 static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
 {
 	struct page *page = ptdesc_page(pt);

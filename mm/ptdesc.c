@@ -19,6 +19,10 @@ void __pagetable_free(struct ptdesc *pt)
 	struct page *page = pt->page;
 
 	VM_WARN_ON_ONCE_PAGE(ptdesc_state(pt), page);
+	if (unlikely(pagetable_is_reserved(pt))) {
+		free_reserved_ptdesc(pt);
+		return;
+	}
 	if (memdesc_cache_put_ptdesc(pt))
 		return;
 	memdesc_free_frozen(page, pt->order, MEMDESC_PTDESC);
@@ -33,7 +37,7 @@ EXPORT_SYMBOL(__pagetable_free);
  * The memory of the table came from memblock. It is counted as managed memory
  * from now on.
  *
- * Context: Process context.
+ * Context: Process context. Does not sleep.
  */
 void free_reserved_ptdesc(struct ptdesc *pt)
 {
@@ -56,13 +60,16 @@ static bool __init ptdesc_adopt(struct page *page)
 				      MEMDESC_PTDESC);
 	if (!pt)
 		panic("no memory for the descriptors of page tables");
+	/* Page tables are frozen. Memory from memblock has a reference. */
+	set_page_count(page, 0);
 	memdesc_attach(page, 0, pt, MEMDESC_PTDESC);
 	return true;
 }
 
 /*
  * Many entries can lead to one table: KASAN maps all shadow that nobody needs
- * with one table of each level. Look into each table once.
+ * with one table of each level. Look into a PMD table once. (The walker has no
+ * such mercy with the two levels above, which are few.)
  */
 static int __init ptdesc_adopt_below(struct page *page, struct mm_walk *walk)
 {
@@ -114,8 +121,8 @@ static const struct mm_walk_ops ptdesc_adopt_ops __initconst = {
 /*
  * The tables that map the kernel by now came from memblock, or are part of the
  * kernel's image. They have no descriptors, because a descriptor comes from a
- * slab cache. Some of them are freed later, when memory is removed. Called as
- * soon as the slab cache exists, before the first call of pagetable_alloc().
+ * slab cache. Some of them are freed later, when memory is removed. Called
+ * before the first call of pagetable_alloc().
  */
 void __init ptdesc_init(void)
 {

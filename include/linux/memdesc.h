@@ -238,7 +238,8 @@ const char *memdesc_type_name(enum memdesc_type type);
  * the type's C structure or the literal ``NULL``. Any other argument, including
  * a ``void *``, does not compile. To allocate pages, pass ``NULL`` if the
  * descriptor overlays &struct page, because it exists only once the pages do.
- * Pass the descriptor if it is an allocation of its own (&struct ioptdesc).
+ * Pass the descriptor if it is an allocation of its own (&struct ioptdesc; and
+ * &struct ptdesc with CONFIG_MEMDESC_PTDESC).
  *
  * ====================================  ========================
  * ``MEMDESC_TYPE_PAGES(page)``          ``struct page *``

@@ -33,7 +33,8 @@
  * Blocks and ranges of pages do not know their size: use kho_pages_restore()
  * and kho_pages_exact_restore().
  *
- * Context: Process context, may sleep, any time after the page allocator is up.
+ * Context: Process context, may sleep, any time after the page allocator is up;
+ *	for page tables after the slab allocator is up.
  * Return: the first page, or %ERR_PTR: %-EINVAL if the memory is of another
  *	type, @phys is not aligned, or the type needs a descriptor and @desc is
  *	%NULL, %-ENOENT if nothing is preserved there, %-EHWPOISON if some of
