@@ -68,8 +68,8 @@ static bool __init ptdesc_adopt(struct page *page)
 
 /*
  * Many entries can lead to one table: KASAN maps all shadow that nobody needs
- * with one table of each level. Look into a PMD table once. (The walker has no
- * such mercy with the two levels above, which are few.)
+ * with one table of each level. Look into a PMD table once. The page walker
+ * ignores walk->action at the two levels above, and so enters their tables again.
  */
 static int __init ptdesc_adopt_below(struct page *page, struct mm_walk *walk)
 {
