@@ -86,9 +86,13 @@ kho_compound_mismatch(struct page *page, unsigned int order,
 		return NULL;
 	}
 
-	if (kho_types[type].memdesc == MEMDESC_PTDESC &&
-	    kho_ptdesc_type(page_ptdesc(page)) != type)
-		return "it is a page table in another state";
+	if (kho_types[type].memdesc == MEMDESC_PTDESC) {
+		/* Without the option, these tables have no page type. */
+		if (IS_ENABLED(CONFIG_MEMDESC_PTDESC) && PageReserved(page))
+			return "it is a page table that the kernel has booted with";
+		if (kho_ptdesc_type(page_ptdesc(page)) != type)
+			return "it is a page table in another state";
+	}
 	if (compound_order(page) != order)
 		return "it has another order";
 	/*

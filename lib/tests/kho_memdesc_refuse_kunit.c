@@ -246,6 +246,11 @@ static void wrong_type_ptdesc(struct kunit *test)
 	as_no_page_table(test, folio_page(get_folio(test, 1), 0), 1);
 	slab = virt_to_head_page(get_kmalloc(test, 64));
 	as_no_page_table(test, slab, compound_order(slab));
+	/* nor a table that the kernel has booted with, which is never freed */
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(phys_to_page(__pa_symbol(swapper_pg_dir)),
+					       0, KHO_MEMDESC_PTDESC),
+			-EINVAL);
 
 	ptdesc = pagetable_alloc(GFP_KERNEL, 2);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
