@@ -154,12 +154,13 @@ EXPORT_SYMBOL_GPL(memdesc_type_name);
 /*
  * The slab allocator uses the functions of memdesc.h, and sets the other fields
  * of its pages afterwards. Without these fields, kfree(), kmem_dump_obj() or a
- * hardened usercopy would follow a stale pointer.
+ * hardened usercopy would follow a stale pointer. Pages of vmalloc() and of percpu
+ * memory are of no use to anybody but their allocators.
  */
 static bool memdesc_is_offered(enum memdesc_type type)
 {
-	return !WARN_ONCE(memdesc_table[type].slab_only,
-			  "memdesc: only the slab allocator allocates %s memory\n",
+	return !WARN_ONCE(memdesc_table[type].not_offered,
+			  "memdesc: only one allocator allocates %s memory\n",
 			  memdesc_type_name(type));
 }
 
@@ -344,9 +345,6 @@ struct netmem_desc *memdesc_alloc_netmem_noprof(gfp_t gfp, unsigned int order,
 static void free_pages_of_type(struct page *page, enum memdesc_type type)
 {
 	switch (type) {
-	case MEMDESC_FOLIO:
-		folio_put((struct folio *)page);
-		return;
 	case MEMDESC_SLAB:
 	case MEMDESC_LARGE_KMALLOC:
 	case MEMDESC_IOPTDESC:
@@ -359,19 +357,18 @@ static void free_pages_of_type(struct page *page, enum memdesc_type type)
 		else
 			pagetable_free(page_ptdesc(page));
 		return;
-	case MEMDESC_NETMEM:
-		/* Without the signature these are bare pages, see below. */
-		if (page_pool_page_is_pp(page)) {
-			page_pool_put_full_page(page->pp, page, false);
-			return;
-		}
-		break;
 	case MEMDESC_PAGES:
+	case MEMDESC_FOLIO:
+	case MEMDESC_NETMEM:
+	case MEMDESC_VMALLOC:
+	case MEMDESC_PERCPU:
 	case NR_MEMDESC_TYPES:
 		break;
 	}
 
-	__free_pages(page, compound_order(page));
+	/* Somebody else may have a reference: leave the memory alone. */
+	WARN_ONCE(1, "memdesc: %s memory is freed by put_page()\n",
+		  memdesc_type_name(type));
 }
 
 /* memdesc_free() takes @type from the C type of @desc, so they always match. */
@@ -394,28 +391,42 @@ void __memdesc_free(void *desc, enum memdesc_type type)
 EXPORT_SYMBOL_GPL(__memdesc_free);
 
 /**
- * free_page_desc - Free the pages of an allocation by their type
+ * memdesc_put_netmem - memdesc_put() for memory of a page pool
+ * @nmdesc: the descriptor
+ *
+ * With the pool's signature, drops one of the references that the pool counts.
+ * Without the signature, the memory is bare pages, and a reference to these is
+ * dropped.
+ *
+ * Context: As for memdesc_put().
+ */
+void memdesc_put_netmem(struct netmem_desc *nmdesc)
+{
+	struct page *page = (struct page *)nmdesc;
+
+	if (page_pool_page_is_pp(page))
+		page_pool_put_full_page(page->pp, page, false);
+	else
+		put_page(page);
+}
+EXPORT_SYMBOL_GPL(memdesc_put_netmem);
+
+/**
+ * free_page_desc - Free the pages of a slab or a page table
  * @page: the first page
  *
- * The counterpart of alloc_page_desc(). If the type has a refcount, drops the
- * caller's reference; the last reference frees the memory. Memory of a frozen
- * type is freed at once. Before the call, the caller undoes everything that it
- * did after the allocation: accounting, constructors, signatures. A descriptor
- * that does not overlay &struct page is not freed: use memdesc_free() for that.
+ * The counterpart of alloc_page_desc() for memory that its owner alone frees.
+ * Before the call, the owner undoes everything that it did after the
+ * allocation: accounting, constructors. Memory of a type with references stays
+ * as it is, with a warning: put_page() drops a reference to it. A descriptor that
+ * does not overlay &struct page is not freed: use memdesc_free() for that.
  *
- * The order comes from the compound page. A bare block of more than one page
- * that is not compound does not record its order, so this function would free
- * its first page only. Free such a block by __free_pages(page, order).
- *
- * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
- * not with interrupts disabled.
+ * Context: Any context but NMI; not under a raw spinlock.
  */
 void free_page_desc(struct page *page)
 {
-	enum memdesc_type type = page_memdesc_type(page);
-
 	VM_WARN_ON_ONCE_PAGE(PageTail(page), page);
-	free_pages_of_type(page, type);
+	free_pages_of_type(page, page_memdesc_type(page));
 }
 EXPORT_SYMBOL_GPL(free_page_desc);
 
@@ -442,6 +453,14 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
 	/* Other owners' list pointers share the word, but never match. */
 	if (data_race(page_pool_page_is_pp(head)))
 		return MEMDESC_NETMEM;
+
+	/* Another owner may store anything there, but never a mark. */
+	switch (data_race(head->private)) {
+	case MEMDESC_MARK(MEMDESC_VMALLOC):
+		return MEMDESC_VMALLOC;
+	case MEMDESC_MARK(MEMDESC_PERCPU):
+		return MEMDESC_PERCPU;
+	}
 
 	/*
 	 * Without huge pages, nothing records that memory was allocated as a
@@ -477,6 +496,12 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
  *   has been through a constructor. Any other memory that is used as a page
  *   table reads as the type that it was allocated with.
  * - Page pool memory reads as MEMDESC_NETMEM while it has the pool's signature.
+ * - A page of vmalloc() reads as MEMDESC_VMALLOC until vfree(), and from then on as
+ *   MEMDESC_FOLIO while others have references to it. A page that vmap() has
+ *   mapped reads as what it was allocated as. Without CONFIG_MMU, vmalloc() is
+ *   kmalloc().
+ * - A page of percpu memory reads as MEMDESC_PERCPU, unless it belongs to the first
+ *   chunk, which comes from memblock.
  * - Memory with another page type (the first page of a free block, offline,
  *   ballooned, zsmalloc) reads as MEMDESC_PAGES. A free page without a page
  *   type reads like a page that is in use.
@@ -490,8 +515,8 @@ static enum memdesc_type head_memdesc_type(const struct page *head)
  * must not read the descriptor.
  *
  * Context: Any context.
- * Return: Type and descriptor; for MEMDESC_PAGES and MEMDESC_LARGE_KMALLOC the
- * first page instead of a descriptor. Never NULL. memdesc_folio() and its
+ * Return: Type and descriptor; for a type without a descriptor the first page
+ * instead. Never NULL. memdesc_folio() and its
  * counterparts for the other types return the descriptor as its C type.
  */
 memdesc_t page_memdesc(const struct page *page)
@@ -559,3 +584,20 @@ enum memdesc_type page_memdesc_type(const struct page *page)
 	return head_memdesc_type(compound_head(page));
 }
 EXPORT_SYMBOL_GPL(page_memdesc_type);
+
+/**
+ * snapshot_memdesc_type - The type of the allocation that a snapshot shows
+ * @ps: what snapshot_page() has read of a page
+ *
+ * For those who show the state of any page to people: the answer fits the rest
+ * of the snapshot, and the page may change meanwhile. The limits of
+ * page_memdesc() hold here, too.
+ *
+ * Context: Any context.
+ * Return: The type.
+ */
+enum memdesc_type snapshot_memdesc_type(const struct page_snapshot *ps)
+{
+	/* struct folio has the second page, which is all that is asked for. */
+	return head_memdesc_type(&ps->folio_snapshot.page);
+}

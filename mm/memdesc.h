@@ -8,6 +8,7 @@
 
 #include <linux/ioptdesc.h>
 #include <linux/memdesc.h>
+#include <linux/poison.h>
 #include <net/netmem.h>
 #include "internal.h"
 #include "page_alloc.h"
@@ -22,8 +23,9 @@
  * @rmappable: folio_add_*_rmap_*() may map large allocations
  * @own: the descriptor does not overlay struct page but comes from a cache; its
  *       first fields are those of struct memdesc_own, and the type is frozen
- * @slab_only: functions outside mm/ refuse to allocate the type, because only
- *             the slab allocator can set all fields of its pages
+ * @not_offered: functions outside mm/ refuse to allocate the type, because only
+ *               one allocator can do all that belongs to it: set all fields of a
+ *               slab's pages, map the pages of vmalloc() and of percpu memory
  */
 struct memdesc_info {
 	const char *name;
@@ -32,7 +34,7 @@ struct memdesc_info {
 	bool frozen;
 	bool rmappable;
 	bool own;
-	bool slab_only;
+	bool not_offered;
 };
 
 /* The first fields of every descriptor that is an allocation of its own. */
@@ -57,8 +59,7 @@ MEMDESC_OWN_MATCH(struct ptdesc);
  * initialiser that it sees.
  *
  * The table has no struct zpdesc, whose page type comes and goes while the page
- * stays allocated. It has no pages of vmalloc() either: these are bare pages
- * that can be mapped. See Documentation/mm/memdesc.rst.
+ * stays allocated. See Documentation/mm/memdesc.rst.
  */
 static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 	[MEMDESC_PAGES] = {
@@ -74,13 +75,13 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.size		= sizeof(struct slab),
 		.page_type	= PGTY_slab,
 		.frozen		= true,
-		.slab_only	= true,
+		.not_offered	= true,
 	},
 	[MEMDESC_LARGE_KMALLOC] = {
 		.name		= "large_kmalloc",
 		.page_type	= PGTY_large_kmalloc,
 		.frozen		= true,
-		.slab_only	= true,
+		.not_offered	= true,
 	},
 	[MEMDESC_PTDESC] = {
 		.name		= "ptdesc",
@@ -101,7 +102,39 @@ static const struct memdesc_info memdesc_table[NR_MEMDESC_TYPES] = {
 		.name		= "netmem",
 		.size		= sizeof(struct netmem_desc),
 	},
+	/* Without a page type: the pages can be mapped, see MEMDESC_MARK(). */
+	[MEMDESC_VMALLOC] = {
+		.name		= "vmalloc",
+		.not_offered	= true,
+	},
+	[MEMDESC_PERCPU] = {
+		.name		= "percpu",
+		.not_offered	= true,
+	},
 };
+
+/*
+ * What the private field of a page says if the page has no page type and its
+ * owner has no other use for the field. A mark is for people and for checks: no
+ * memory may be freed or changed because of it alone.
+ *
+ * The value is odd, so no pointer, and too large for a page order, an index or a
+ * swap entry. The page allocator clears private when a page is freed. The owner
+ * clears it earlier, because others may keep references to the page.
+ */
+#define MEMDESC_MARK(type) \
+	((unsigned long)POISON_POINTER_DELTA + 0xed656d01UL + 2 * (type))
+
+static __always_inline void memdesc_mark(struct page *page,
+					 enum memdesc_type type)
+{
+	set_page_private(page, MEMDESC_MARK(type));
+}
+
+static __always_inline void memdesc_unmark(struct page *page)
+{
+	set_page_private(page, 0);
+}
 
 /**
  * memdesc_init_pages - Put frozen, untyped pages into a type's initial state

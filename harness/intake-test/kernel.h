@@ -26,6 +26,7 @@ typedef u64 phys_addr_t;
 #define BITS_PER_BYTE 8
 #define MAX_PAGE_ORDER 10
 #define MAX_ORDER_NR_PAGES (1UL << MAX_PAGE_ORDER)
+#define MAX_FOLIO_ORDER 22
 
 /* Annotations. */
 #define __init
@@ -136,6 +137,9 @@ static phys_addr_t memory;
 #define virt_to_phys(v) ((phys_addr_t)(unsigned long)(v))
 #define memblock_end_of_DRAM() (memory + MEMORY_SIZE)
 #define NUMA_NO_NODE (-1)
+#define is_kho_boot() true
+/* The second half of memory is on another node. */
+#define early_pfn_to_nid(pfn) ((pfn) >= PHYS_PFN(memory + MEMORY_SIZE / 2))
 #define MEMBLOCK_HOTPLUG 0
 
 static inline bool kho_scratch_overlap(phys_addr_t phys, u64 size)
@@ -195,6 +199,9 @@ struct page { unsigned long private; };
 static struct page some_page;
 #define pfn_to_page(pfn) ((void)(pfn), &some_page)
 #define kho_prep_pages(page, order, type) ((void)(page))
+static unsigned long prepared_tails, prepared_heads;
+#define kho_prep_tails(head, order, type, i, end) ((void)(head), prepared_tails += (end) - (i))
+#define kho_prep_head(head, order, type) ((void)(head), prepared_heads++)
 #define KHO_SUB_TREE_PROP_NAME "preserved-data"
 #define KHO_SUB_TREE_SIZE_PROP_NAME "blob-size"
 #define fdt_next_node(fdt, node, depth) (*(depth) = -1, 0)

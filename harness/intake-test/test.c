@@ -2,6 +2,11 @@
 /* The tests of harness/intake: included behind what they test. */
 #include <sys/mman.h>
 
+/* The log says how much there is. */
+void kho_sum_log(struct kho_radix_node *map, const char *what)
+{
+}
+
 #define M BIT(20)
 #define P PAGE_SIZE
 #define FDT M		/* where the handover FDT is */
@@ -111,22 +116,22 @@ static void done(void)
 static void test_unknown(void)
 {
 	begin("unknown types and orders are kept");
-	add(16 * M, 0, 13);
-	add(17 * M, 4, 15);
+	add(16 * M, 0, KHO_NR_MEMDESC);
+	add(17 * M, 4, 63);
 	add(64 * M, MAX_PAGE_ORDER + 1, KHO_MEMDESC_IOPTDESC);
 	/* Over more than one leaf. */
-	add(256 * M, 16, KHO_MEMDESC_FOLIO);
+	add(256 * M, 16, KHO_MEMDESC_IOPTDESC);
 	add(18 * M, 0, KHO_MEMDESC_FOLIO);
 	CHECK(!take_in(false));
-	CHECK(!in_map(16 * M, 0, 13) && kept(16 * M, 0, 13));
+	CHECK(!in_map(16 * M, 0, KHO_NR_MEMDESC) && kept(16 * M, 0, KHO_NR_MEMDESC));
 	CHECK(held(16 * M, 1) && is_free(16 * M + P, 1));
-	CHECK(kept(17 * M, 4, 15) && held(17 * M, 16) && is_free(17 * M + 16 * P, 16));
+	CHECK(kept(17 * M, 4, 63) && held(17 * M, 16) && is_free(17 * M + 16 * P, 16));
 	CHECK(held(64 * M, 2048) && is_free(72 * M, 2048));
 	CHECK(held(256 * M, 65536));
 	CHECK(in_map(18 * M, 0, KHO_MEMDESC_FOLIO) && held(18 * M, 1));
 	CHECK(kho_kept.entries == 4 && kho_kept.pages == 1 + 16 + 2048 + 65536);
 	CHECK(!strstr(klog, "left out"));
-	CHECK(strstr(klog, "kept 0x1000000, order 0, type 13: unknown type\n"));
+	CHECK(strstr(klog, "kept 0x1000000, order 0, type 14: unknown type\n"));
 	CHECK(strstr(klog, "kept 0x4000000, order 11, type 11: order that"));
 	done();
 
@@ -152,6 +157,60 @@ static void test_unknown(void)
 	CHECK(!take_in(false));
 	CHECK(in_map(16 * M, MAX_PAGE_ORDER, KHO_MEMDESC_SPLIT));
 	CHECK(!kho_kept.entries);
+	done();
+}
+
+/* What is larger than a block is prepared block by block, in any order. */
+static void stamp(unsigned long at, unsigned long size)
+{
+	const unsigned long pfn = PHYS_PFN(memory + at);
+
+	for (unsigned long i = size / P; i; i -= MAX_ORDER_NR_PAGES)
+		kho_stamp_pages(pfn + i - MAX_ORDER_NR_PAGES, pfn + i);
+}
+
+static void test_gigantic(void)
+{
+	begin("gigantic folios are prepared in parts");
+	add(256 * M, 16, KHO_MEMDESC_FOLIO);
+	add(128 * M, 15, KHO_MEMDESC_UNTYPED);
+	add(512 * M, 13, KHO_MEMDESC_HUGETLB);
+	CHECK(!take_in(false));
+	CHECK(in_map(256 * M, 16, KHO_MEMDESC_FOLIO) && held(256 * M, 65536));
+	prepared_tails = prepared_heads = 0;
+	stamp(64 * M, 192 * M);
+	CHECK(!prepared_tails && !prepared_heads);
+	stamp(256 * M, 256 * M);
+	CHECK(prepared_tails == 65535 && prepared_heads == 1);
+	stamp(512 * M, 64 * M);
+	CHECK(prepared_tails == 65535 + 8191 && prepared_heads == 2);
+	done();
+
+	begin("a gigantic folio that is lost is prepared no more");
+	add(256 * M, 16, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(false));
+	reserve(300 * M);
+	CHECK(!kho_preserved_settle(memory + FDT));
+	CHECK(is_free(256 * M, 65536));
+	prepared_tails = prepared_heads = 0;
+	stamp(256 * M, 256 * M);
+	CHECK(!prepared_tails && !prepared_heads);
+	done();
+
+	begin("folios of hugetlb are counted by size and node");
+	add(64 * M, 9, KHO_MEMDESC_HUGETLB);
+	add(66 * M, 9, KHO_MEMDESC_HUGETLB);
+	add(700 * M, 9, KHO_MEMDESC_HUGETLB);
+	add(512 * M, 13, KHO_MEMDESC_HUGETLB);
+	add(70 * M, 9, KHO_MEMDESC_FOLIO);
+	CHECK(!take_in(false));
+	CHECK(kho_preserved_orders(KHO_MEMDESC_HUGETLB) == (BIT(9) | BIT(13)));
+	CHECK(kho_preserved_count(KHO_MEMDESC_HUGETLB, 9, NUMA_NO_NODE) == 3);
+	CHECK(kho_preserved_count(KHO_MEMDESC_HUGETLB, 9, 0) == 2);
+	CHECK(kho_preserved_count(KHO_MEMDESC_HUGETLB, 9, 1) == 1);
+	CHECK(kho_preserved_count(KHO_MEMDESC_HUGETLB, 13, 1) == 1);
+	CHECK(kho_preserved_count(KHO_MEMDESC_HUGETLB, 10, NUMA_NO_NODE) == 0);
+	CHECK(kho_preserved_count(KHO_MEMDESC_SLAB, 9, NUMA_NO_NODE) == 0);
 	done();
 }
 
@@ -190,9 +249,9 @@ static void test_v4(void)
 static void test_impossible(void)
 {
 	begin("what cannot be is dropped, whatever the type");
-	add(16 * M, 0, 13);				/* reserved */
+	add(16 * M, 0, 15);				/* reserved */
 	add(8 * M, 12, 14);				/* in part */
-	add(MEMORY_SIZE - 4 * M, 0, 13);		/* scratch */
+	add(MEMORY_SIZE - 4 * M, 0, 20);		/* scratch */
 	add(2 * MEMORY_SIZE, 0, 14);			/* beyond memory */
 	add(FDT, 0, 15);				/* another's */
 	divide(16 * M, P);
@@ -205,10 +264,10 @@ static void test_impossible(void)
 static void test_overlap(void)
 {
 	begin("what is understood is believed");
-	add(16 * M, 9, 13);
+	add(16 * M, 9, 15);
 	add(16 * M + 2 * P, 0, KHO_MEMDESC_IOPTDESC);
 	/* Larger orders, and smaller types, come first in the map. */
-	add(32 * M, 11, KHO_MEMDESC_FOLIO);
+	add(32 * M, 11, KHO_MEMDESC_BLOCK);
 	add(36 * M, 9, KHO_MEMDESC_SPLIT);
 	CHECK(!take_in(false));
 	CHECK(!kho_kept.entries && strstr(klog, "2 entries left out\n"));
@@ -219,8 +278,8 @@ static void test_overlap(void)
 	done();
 
 	begin("of two that are not understood neither is free");
-	add(16 * M, 3, 13);
-	add(16 * M + 4 * P, 2, 14);
+	add(16 * M, 3, 15);
+	add(16 * M + 4 * P, 2, 16);
 	CHECK(!take_in(false));
 	CHECK(kho_kept.entries == 2 && held(16 * M, 8));
 	done();
@@ -269,7 +328,7 @@ static void test_settle(void)
 {
 	begin("what is reserved late is lost, but not what is kept around it");
 	add(16 * M, 3, KHO_MEMDESC_IOPTDESC);
-	add(17 * M, 3, 13);
+	add(17 * M, 3, 15);
 	add(18 * M, 0, KHO_MEMDESC_FOLIO);
 	CHECK(!take_in(false));
 	reserve(16 * M + 5 * P);
@@ -284,7 +343,7 @@ static void test_settle(void)
 	begin("nothing can be used without the FDT or the map");
 	for (int i = 0; i < 2; i++) {
 		begin(test_name);
-		add(17 * M, 3, 13);
+		add(17 * M, 3, 15);
 		CHECK(!take_in(false));
 		reserve(i ? FDT : virt_to_phys(map.root) - memory);
 		CHECK(kho_preserved_settle(memory + FDT) == -EINVAL);
@@ -300,7 +359,7 @@ static void test_enomem(void)
 
 	for (nr = 0; err; nr++) {
 		begin("each allocation fails");
-		add(16 * M, 0, 13);
+		add(16 * M, 0, 15);
 		add(300 * M, 4, 15);
 		add(64 * M, MAX_PAGE_ORDER + 1, KHO_MEMDESC_IOPTDESC);
 		add(500 * M, 0, KHO_MEMDESC_FOLIO);
@@ -325,6 +384,7 @@ int main(void)
 		return 1;
 	memory = ALIGN(virt_to_phys(virt), MEMORY_SIZE);
 	test_unknown();
+	test_gigantic();
 	test_v4();
 	test_impossible();
 	test_overlap();

@@ -29,6 +29,8 @@ struct ptdesc;
  * =======================  ===========================  ========================
  * folio_alloc()            kho_folio_preserve()         kho_folio_restore()
  * folio_put()              kho_folio_unpreserve()
+ * hugetlb_alloc_folio()    kho_hugetlb_preserve()       kho_hugetlb_restore()
+ * folio_put()              kho_hugetlb_unpreserve()
  * alloc_pages()            kho_pages_preserve()         kho_pages_restore()
  * __free_pages()           kho_pages_unpreserve()
  * alloc_pages_exact()      kho_pages_exact_preserve()   kho_pages_exact_restore()
@@ -58,7 +60,8 @@ struct ptdesc;
  * %-EHWPOISON
  *	restore: some of the memory had a hardware error after it was preserved;
  *	the memory stays where it is, and the page allocator never gets it.
- *	kho_folio_restore_hwpoison() restores such a folio
+ *	kho_folio_restore_hwpoison() restores such a folio, and
+ *	kho_hugetlb_restore_hwpoison() one of hugetlb
  * %-ENOMEM
  *	there was no memory for the metadata, for the lock of a page table, or,
  *	early in the boot, to initialise struct pages
@@ -66,7 +69,7 @@ struct ptdesc;
  *	KHO is off, or the memory cannot be handed over, because it is
  *
  *	- in a scratch or CMA area, or was hot added
- *	- of hugetlb, of a device, or of a page pool
+ *	- of a device or of a page pool, or of hugetlb and the call is not for that
  *	- known to have a hardware error
  *	- an object of a %SLAB_TYPESAFE_BY_RCU cache, or of a slab with too many
  *	  objects
@@ -77,11 +80,17 @@ struct ptdesc;
  *
  *	restore: this kernel does not understand how the memory is preserved,
  *	and keeps it from everybody; or the object has to be restored in place
- *	and can only be copied
+ *	and can only be copied; or a folio or compound page of an order above
+ *	MAX_PAGE_ORDER lies in two zones of this kernel; or hugetlb has no pages
+ *	of this size
  *
  * The owner of preserved memory still uses the memory, and still frees it, but
  * must unpreserve it before freeing it. The memory and its contents are handed
  * over as they are at the time of the kexec.
+ *
+ * Folios and compound pages can be of any order up to MAX_FOLIO_ORDER, as
+ * alloc_contig_frozen_pages() returns them with %__GFP_COMP. The same functions
+ * as for smaller ones free them.
  *
  * The memory manager cannot tell a folio of order 0 from a page of
  * alloc_page(). Therefore either preserve function takes either. The recorded
@@ -113,6 +122,13 @@ int kho_folios_preserve(struct folio **folios, unsigned long nr);
 void kho_folios_unpreserve(struct folio **folios, unsigned long nr);
 int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
 			      struct folio **folios);
+
+#ifdef CONFIG_HUGETLB_PAGE
+int kho_hugetlb_preserve(struct folio *folio);
+void kho_hugetlb_unpreserve(struct folio *folio);
+struct folio *kho_hugetlb_restore_noprof(phys_addr_t phys);
+struct folio *kho_hugetlb_restore_hwpoison_noprof(phys_addr_t phys);
+#endif
 
 int kho_pages_preserve(struct page *page, unsigned int order);
 void kho_pages_unpreserve(struct page *page, unsigned int order);
@@ -336,6 +352,26 @@ static inline void kho_ioptdesc_abort(struct list_head *list) { }
 
 #endif /* CONFIG_KEXEC_HANDOVER */
 
+#if !defined(CONFIG_KEXEC_HANDOVER) || !defined(CONFIG_HUGETLB_PAGE)
+static inline int kho_hugetlb_preserve(struct folio *folio)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_hugetlb_unpreserve(struct folio *folio) { }
+
+static inline struct folio *kho_hugetlb_restore_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline struct folio *
+kho_hugetlb_restore_hwpoison_noprof(phys_addr_t phys)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+#endif
+
 /* Allocation profiling charges restored memory to the code that restores it. */
 #define kho_restore_page_desc(...) \
 	alloc_hooks(kho_restore_page_desc_noprof(__VA_ARGS__))
@@ -347,6 +383,10 @@ static inline void kho_ioptdesc_abort(struct list_head *list) { }
 	alloc_hooks(kho_folios_restore_noprof(__VA_ARGS__))
 #define kho_pages_restore(...) \
 	alloc_hooks(kho_pages_restore_noprof(__VA_ARGS__))
+#define kho_hugetlb_restore(...)					\
+	alloc_hooks(kho_hugetlb_restore_noprof(__VA_ARGS__))
+#define kho_hugetlb_restore_hwpoison(...)				\
+	alloc_hooks(kho_hugetlb_restore_hwpoison_noprof(__VA_ARGS__))
 #define kho_pages_exact_restore(...) \
 	alloc_hooks(kho_pages_exact_restore_noprof(__VA_ARGS__))
 #define kho_slab_restore(...) \

@@ -15,6 +15,7 @@
 
 struct ioptdesc;
 struct netmem_desc;
+struct page_snapshot;
 struct slab;
 
 /**
@@ -27,6 +28,10 @@ struct slab;
  * @MEMDESC_PTDESC: &struct ptdesc, CPU page tables
  * @MEMDESC_IOPTDESC: &struct ioptdesc, IOMMU page tables
  * @MEMDESC_NETMEM: &struct netmem_desc, page_pool memory
+ * @MEMDESC_VMALLOC: none; single pages that vmalloc() has mapped, allocated by
+ *	vmalloc() only. &struct vm_struct describes the whole area.
+ * @MEMDESC_PERCPU: none; pages of percpu memory, allocated by the percpu allocator
+ *	only
  * @NR_MEMDESC_TYPES: how many types there are
  *
  * The values are internal to one running kernel. They are not an ABI.
@@ -39,6 +44,8 @@ enum memdesc_type {
 	MEMDESC_PTDESC,
 	MEMDESC_IOPTDESC,
 	MEMDESC_NETMEM,
+	MEMDESC_VMALLOC,
+	MEMDESC_PERCPU,
 	NR_MEMDESC_TYPES
 };
 
@@ -101,8 +108,8 @@ static __always_inline enum memdesc_type memdesc_type(memdesc_t md)
  * @md: the descriptor
  *
  * Where the type is known, use memdesc_folio() or its counterpart for the type:
- * these return the C type. For the two types that have no descriptor the
- * address is that of a &struct page.
+ * these return the C type. For the types that have no descriptor the address is
+ * that of a &struct page.
  *
  * Context: Any context.
  * Return: The pointer that @md was made with, which may be NULL.
@@ -202,17 +209,22 @@ static __always_inline struct netmem_desc *memdesc_netmem(memdesc_t md)
  * memdesc_page - The first page, for a type without a descriptor
  * @md: the descriptor
  *
- * The type must be MEMDESC_PAGES or MEMDESC_LARGE_KMALLOC, else as for
- * memdesc_folio().
+ * The type must be MEMDESC_PAGES, MEMDESC_LARGE_KMALLOC, MEMDESC_VMALLOC or
+ * MEMDESC_PERCPU, else as for memdesc_folio().
  *
  * Context: Any context.
  * Return: The pointer that @md was made with, which may be NULL.
  */
 static __always_inline struct page *memdesc_page(memdesc_t md)
 {
-	if (memdesc_type(md) == MEMDESC_LARGE_KMALLOC)
-		return __memdesc_ptr_of(md, MEMDESC_LARGE_KMALLOC);
-	return __memdesc_ptr_of(md, MEMDESC_PAGES);
+	switch (memdesc_type(md)) {
+	case MEMDESC_LARGE_KMALLOC:
+	case MEMDESC_VMALLOC:
+	case MEMDESC_PERCPU:
+		return memdesc_ptr(md);
+	default:
+		return __memdesc_ptr_of(md, MEMDESC_PAGES);
+	}
 }
 
 const char *memdesc_type_name(enum memdesc_type type);
@@ -249,6 +261,8 @@ const char *memdesc_type_name(enum memdesc_type type);
  * ``MEMDESC_TYPE_PTDESC(ptdesc)``       ``struct ptdesc *``
  * ``MEMDESC_TYPE_IOPTDESC(iopt)``       ``struct ioptdesc *``
  * ``MEMDESC_TYPE_NETMEM(nmdesc)``       ``struct netmem_desc *``
+ * ``MEMDESC_TYPE_VMALLOC(page)``        ``struct page *``
+ * ``MEMDESC_TYPE_PERCPU(page)``         ``struct page *``
  * ====================================  ========================
  */
 #define MEMDESC_TYPE_PAGES(p)						\
@@ -265,15 +279,10 @@ const char *memdesc_type_name(enum memdesc_type type);
 	__memdesc(__memdesc_ptr_check(struct ioptdesc *, p), MEMDESC_IOPTDESC)
 #define MEMDESC_TYPE_NETMEM(p)						\
 	__memdesc(__memdesc_ptr_check(struct netmem_desc *, p), MEMDESC_NETMEM)
-
-/* The type that a pointer to a descriptor implies; no other pointer has one. */
-#define __memdesc_type_of_ptr(p)					\
-	_Generic((p),							\
-		 struct folio * : MEMDESC_FOLIO,				\
-		 struct slab * : MEMDESC_SLAB,				\
-		 struct ptdesc * : MEMDESC_PTDESC,			\
-		 struct ioptdesc * : MEMDESC_IOPTDESC,			\
-		 struct netmem_desc * : MEMDESC_NETMEM)
+#define MEMDESC_TYPE_VMALLOC(p)						\
+	__memdesc(__memdesc_ptr_check(struct page *, p), MEMDESC_VMALLOC)
+#define MEMDESC_TYPE_PERCPU(p)						\
+	__memdesc(__memdesc_ptr_check(struct page *, p), MEMDESC_PERCPU)
 
 /*
  * The type that memdesc_alloc_node() allocates for a C type. Has no struct slab:
@@ -285,6 +294,12 @@ const char *memdesc_type_name(enum memdesc_type type);
 		 struct ptdesc * : MEMDESC_PTDESC,			\
 		 struct ioptdesc * : MEMDESC_IOPTDESC,			\
 		 struct netmem_desc * : MEMDESC_NETMEM)
+
+/* The type that memdesc_free() frees. Not those whose references are dropped. */
+#define __memdesc_type_to_free(p)					\
+	_Generic((p),							\
+		 struct ptdesc * : MEMDESC_PTDESC,			\
+		 struct ioptdesc * : MEMDESC_IOPTDESC)
 
 struct ptdesc *__memdesc_alloc_ptdesc_noprof(gfp_t gfp, unsigned int order);
 struct ptdesc *memdesc_cache_alloc_ptdesc_noprof(gfp_t gfp,
@@ -304,10 +319,12 @@ struct netmem_desc *memdesc_alloc_netmem_noprof(gfp_t gfp, unsigned int order,
 void *__memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid,
 				  size_t size, enum memdesc_type type);
 void __memdesc_free(void *desc, enum memdesc_type type);
+void memdesc_put_netmem(struct netmem_desc *nmdesc);
 void free_page_desc(struct page *page);
 
 memdesc_t page_memdesc(const struct page *page);
 enum memdesc_type page_memdesc_type(const struct page *page);
+enum memdesc_type snapshot_memdesc_type(const struct page_snapshot *ps);
 
 /**
  * alloc_page_desc - Allocate pages of a given type
@@ -318,7 +335,8 @@ enum memdesc_type page_memdesc_type(const struct page *page);
  *
  * MEMDESC_SLAB and MEMDESC_LARGE_KMALLOC are refused with a warning: kfree() and
  * other functions follow pointers in such pages that only the slab allocator
- * sets.
+ * sets. MEMDESC_VMALLOC and MEMDESC_PERCPU are refused, too: only vmalloc() and
+ * the percpu allocator map the pages.
  *
  * The lowest level: the pages are returned in the initial state of their type:
  * with one reference or frozen (refcount 0), and with the page type set, if the
@@ -327,7 +345,7 @@ enum memdesc_type page_memdesc_type(const struct page *page);
  *
  * Context: Any context that @gfp allows.
  * Return: The first page, or NULL when there is no memory or @md is refused. To
- * be freed by free_page_desc().
+ * be freed by free_page_desc(), or by put_page() if the type has a refcount.
  */
 static __always_inline struct page *
 alloc_page_desc_noprof(gfp_t gfp, unsigned int order, memdesc_t md)
@@ -392,7 +410,7 @@ memdesc_alloc_node_noprof(gfp_t gfp, unsigned int order, int nid, size_t size,
  *
  * Context: Any context that @gfp allows.
  * Return: The @type, or NULL when there is no memory. To be freed by
- * memdesc_free().
+ * memdesc_free(), or by memdesc_put() if @type has a refcount.
  */
 #define memdesc_alloc_node(gfp, order, nid, type)			\
 	((type *)alloc_hooks(						\
@@ -410,22 +428,38 @@ static __always_inline void memdesc_free_type(void *desc,
 
 /**
  * memdesc_free - Free a descriptor and the memory that it manages
- * @desc: a pointer to a descriptor type; nothing else compiles
+ * @desc: the descriptor of a page table; nothing else compiles
  *
- * If the type has a refcount, drops the caller's reference; the last reference
- * frees the memory. Memory of a frozen type is freed at once, or kept for the
- * next allocation of its type (CONFIG_MEMDESC_CACHE). Before the call, the
- * caller undoes everything that it did after the allocation: accounting,
- * constructors. Memory from a page pool goes back to the pool.
+ * The owner of the memory alone says when the memory is free. Before the call,
+ * the owner undoes everything that it did after the allocation: accounting,
+ * constructors. A descriptor with references does not compile: its memory is
+ * free when the last reference goes, see memdesc_put(). With CONFIG_MEMDESC_CACHE
+ * the memory may be kept for the next allocation of its type.
  *
- * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
- * not with interrupts disabled.
+ * Context: Any context but NMI; not under a raw spinlock.
  */
 #define memdesc_free(desc)						\
 	({								\
 		__auto_type __desc = (desc);				\
-		memdesc_free_type(__desc, __memdesc_type_of_ptr(__desc)); \
+		memdesc_free_type(__desc,				\
+				  __memdesc_type_to_free(__desc));	\
 	})
+
+/**
+ * memdesc_put - Drop a reference to the memory that a descriptor manages
+ * @desc: a folio or the descriptor of page pool memory; nothing else compiles
+ *
+ * The last reference frees the memory. Memory with a page pool's signature goes
+ * back to the pool. A descriptor without references does not compile, see
+ * memdesc_free().
+ *
+ * Context: Any context but NMI; not under a raw spinlock. Memory of a page pool
+ * not with interrupts disabled.
+ */
+#define memdesc_put(desc)						\
+	_Generic((desc),						\
+		 struct folio * : folio_put,				\
+		 struct netmem_desc * : memdesc_put_netmem)(desc)
 
 #ifdef CONFIG_MEMDESC_CACHE
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt);

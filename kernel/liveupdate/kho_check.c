@@ -8,6 +8,7 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/kexec_handover.h>
+#include <linux/memdesc.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
 
@@ -44,6 +45,32 @@ noinline int kho_refuse(int err, const char *verb, phys_addr_t phys,
 			    &phys, order, kho_memdesc_name(type), why,
 			    ERR_PTR(err));
 	return err;
+}
+
+/**
+ * kho_other_type - say which type memory has, instead of the caller's
+ * @page: the first page
+ *
+ * Context: Any.
+ * Return: the reason for a refusal.
+ */
+const char *kho_other_type(const struct page *page)
+{
+	switch (page_memdesc_type(page)) {
+	case MEMDESC_SLAB:
+		return "it is a slab";
+	case MEMDESC_LARGE_KMALLOC:
+		return "it is large kmalloc memory";
+	case MEMDESC_PTDESC:
+		return "it is a page table";
+	case MEMDESC_IOPTDESC:
+		return "it is a page table of an IOMMU";
+	case MEMDESC_NETMEM:
+		return "it is memory of a page pool";
+	default:
+		return page_has_type(page) ? "it has another page type" :
+					     "it has no page type";
+	}
 }
 
 /**

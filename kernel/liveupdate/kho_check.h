@@ -47,6 +47,7 @@ static __always_inline struct page *kho_nth_page(struct page *page, unsigned lon
 	return page + i;
 }
 
+const char *kho_other_type(const struct page *page);
 bool kho_any_poisoned(struct page *page, unsigned int order);
 
 static __always_inline bool kho_page_poisoned(struct page *page, unsigned int order)
@@ -61,7 +62,8 @@ static __always_inline bool kho_page_poisoned(struct page *page, unsigned int or
 
 /* Why memory of this kind cannot be handed over, wherever it lies, or NULL. */
 static __always_inline const char *
-kho_page_unsupported(struct page *page, unsigned int order)
+kho_page_unsupported(struct page *page, unsigned int order,
+		     enum kho_memdesc type)
 {
 	if (is_zone_device_page(page))
 		return "memory of a device";
@@ -69,7 +71,8 @@ kho_page_unsupported(struct page *page, unsigned int order)
 		return "memory of a page pool";
 	if (kho_page_poisoned(page, order))
 		return "memory with a hardware error";
-	if (unlikely(page_has_type(page)) && PageHuge(page))
+	if (type != KHO_MEMDESC_HUGETLB && unlikely(page_has_type(page)) &&
+	    PageHuge(page))
 		return "hugetlb memory";
 	return NULL;
 }
@@ -142,16 +145,39 @@ kho_split_mismatch(struct page *page, unsigned int order)
 	return NULL;
 }
 
+/* The pools of hugetlb freeze their folios. */
+static __always_inline const char *
+kho_hugetlb_mismatch(struct page *page, unsigned int order)
+{
+	if (!PageHead(page) || !PageHuge(page))
+		return "it is no hugetlb folio";
+	if (!page_ref_count(page))
+		return "it is free in a pool of hugetlb";
+	if (compound_order(page) != order)
+		return "it has another order";
+	return NULL;
+}
+
 /* Why memory is recognisably not a @type of @order, or NULL. */
 static __always_inline const char *
 kho_page_mismatch(struct page *page, unsigned int order, enum kho_memdesc type)
 {
-	const unsigned int page_type = kho_page_type(type);
-
+	if (type == KHO_MEMDESC_HUGETLB)
+		return kho_hugetlb_mismatch(page, order);
 	if (PageTail(page))
 		return "it is inside of a compound page";
-	if (page_type ? page->page_type >> 24 != page_type : page_has_type(page))
-		return "it has another page type";
+	if (!kho_page_type(type)) {
+		/*
+		 * page_memdesc_type() cannot tell these types apart where the
+		 * state of the pages is the same: the caller's word counts. But
+		 * it would say "pages" or "folio" for page types without a
+		 * memory descriptor, too: free, offline, zsmalloc, hugetlb.
+		 */
+		if (page_has_type(page))
+			return kho_other_type(page);
+	} else if (page_memdesc_type(page) != kho_types[type].memdesc) {
+		return kho_other_type(page);
+	}
 	if (!page_ref_count(page) && !kho_type_frozen(type))
 		return "it is free, frozen or inside of a larger block";
 
@@ -173,6 +199,16 @@ static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned i
 	if (type >= KHO_NR_MEMDESC || kho_types[type].shape == KHO_SHAPE_NONE)
 		return false;
 	return !kho_write_v4 || order < kho_types[type].nr_v4_orders;
+}
+
+/*
+ * Do tables smaller than a page share @page, which is a @type? Nothing on the
+ * wire says which of its parts are in use.
+ */
+static __always_inline bool kho_ioptdesc_shared(struct page *page,
+						enum kho_memdesc type)
+{
+	return type == KHO_MEMDESC_IOPTDESC && page_ioptdesc(page)->part_shift;
 }
 
 /* As kho_check_page(), for callers that know the type. */
@@ -204,14 +240,19 @@ static __always_inline int __kho_check_page(struct page *page,
 	}
 
 	err = -EOPNOTSUPP;
-	why = kho_page_unsupported(page, order);
+	why = kho_page_unsupported(page, order, type);
 	if (why)
 		goto refuse;
 
 	err = -EINVAL;
 	why = kho_page_mismatch(page, order, type);
-	if (likely(!why))
-		return 0;
+	if (likely(!why)) {
+		if (likely(!kho_ioptdesc_shared(page, type)))
+			return 0;
+		err = -EOPNOTSUPP;
+		why = "small tables share the page";
+		goto refuse;
+	}
 
 	/*
 	 * Only to give a better reason: the map refuses such places anyway, and

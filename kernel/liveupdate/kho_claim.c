@@ -33,6 +33,48 @@ noinline int __ref kho_init_deferred(unsigned long pfn, unsigned int order)
 	return err;
 }
 
+/**
+ * kho_check_gigantic - check memory that is larger than a block
+ * @phys: physical address of the memory, which has a stamp
+ * @order: its order, above MAX_PAGE_ORDER
+ * @type: what it is to become
+ * @why: set to the reason for a refusal
+ *
+ * The largest block of the page allocator is initialised as a whole, and has one
+ * zone. Larger memory may have other blocks in a worse state than the first one.
+ *
+ * Context: As kho_claim().
+ * Return: 0, %-EINVAL, %-EOPNOTSUPP, %-EHWPOISON, or early in the boot %-ENOMEM.
+ */
+noinline int kho_check_gigantic(phys_addr_t phys, unsigned int order,
+				enum kho_memdesc type, const char **why)
+{
+	struct page *page = phys_to_page(phys);
+
+	*why = "too large";
+	if (order > kho_max_order(type))
+		return -EINVAL;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), order))
+		return -ENOMEM;
+
+	/* Where ZONE_MOVABLE begins is up to the command line of each kernel. */
+	*why = "in two zones of this kernel";
+	if (type != KHO_MEMDESC_SPLIT &&
+	    page_zone(page) != page_zone(page + (1UL << order) - 1))
+		return -EOPNOTSUPP;
+
+	/*
+	 * kho_page_has_error() looks for the stamp within the largest block of
+	 * the page allocator, and may not have found this one. Errors that the
+	 * previous kernel has seen are counted late in the boot.
+	 */
+	*why = "memory with a hardware error";
+	if (system_state < SYSTEM_RUNNING ? kho_any_poisoned(page, order) :
+					    kho_page_poisoned(page, order))
+		return -EHWPOISON;
+	return 0;
+}
+
 /* Does memory that is kept, because it is not understood, begin at @phys? */
 static noinline bool kho_is_kept(phys_addr_t phys)
 {
@@ -93,6 +135,42 @@ noinline int kho_refuse_claim(int err, phys_addr_t phys,
 }
 
 /**
+ * kho_claim_gigantic - the rest of a claim of memory that is larger than a block
+ * @page: the first page
+ * @info: what page->private said
+ * @want: the type that the caller wants, which the memory has or can become
+ * @for_good: see __kho_claim()
+ *
+ * Out of line, for the same reason as kho_refuse_claim().
+ *
+ * Context: As kho_claim().
+ * Return: 0 or an error, which is logged.
+ */
+noinline int kho_claim_gigantic(struct page *page, union kho_page_info info,
+				enum kho_memdesc want, bool for_good)
+{
+	const phys_addr_t phys = page_to_phys(page);
+	union kho_page_info claimed = info;
+	const char *why;
+	int err;
+
+	err = kho_check_gigantic(phys, info.order, info.type ?: want, &why);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		return kho_refuse_claim(err, phys, info, want, why);
+
+	claimed.magic = KHO_PAGE_CLAIMED;
+	if (for_good)
+		claimed.page_private = 0;
+	if (cmpxchg(&page->private, info.page_private,
+		    claimed.page_private) != info.page_private)
+		return kho_refuse_claim(-ENOENT, phys, info, want,
+					"already restored");
+	return 0;
+}
+
+/**
  * kho_claim - take the stamp of preserved memory, without restoring it yet
  * @phys: physical address of the memory
  * @types: bit mask of the types to accept
@@ -113,6 +191,60 @@ struct page *kho_claim(phys_addr_t phys, unsigned long types,
 	int err = __kho_claim(phys, types, info, &page, false);
 
 	return err ? ERR_PTR(err) : page;
+}
+
+/* Does the stamp, or a look at the pages of a gigantic folio, tell of an error? */
+static bool kho_stamp_poisoned(phys_addr_t phys, unsigned long types,
+			       union kho_page_info info)
+{
+	const enum kho_memdesc want = __ffs(types & ~BIT(KHO_MEMDESC_UNTYPED));
+	const char *why;
+
+	if (info.magic != KHO_PAGE_POISONED && info.magic != KHO_PAGE_MAGIC)
+		return false;
+	if (!(types & BIT(info.type)) || info.order > kho_max_order(want))
+		return false;
+	if (info.magic == KHO_PAGE_POISONED)
+		return true;
+	return info.order > MAX_PAGE_ORDER &&
+	       kho_check_gigantic(phys, info.order, want, &why) == -EHWPOISON;
+}
+
+/**
+ * kho_claim_poisoned - take the stamp of memory that has a hardware error
+ * @phys: physical address of the memory
+ * @types: bit mask of the types to accept
+ * @info: set to what is preserved there
+ *
+ * The claim is for good, and page->private is 0.
+ *
+ * Context: As kho_claim().
+ * Return: the first page, or ERR_PTR(-ENOENT) if kho_claim() does not say
+ *	-EHWPOISON for it, ERR_PTR(-EHWPOISON) if this kernel has no marks for
+ *	the pages, or early in the boot ERR_PTR(-ENOMEM).
+ */
+struct page *kho_claim_poisoned(phys_addr_t phys, unsigned long types,
+				union kho_page_info *info)
+{
+	struct page *page = pfn_to_online_page(PHYS_PFN(phys));
+
+	info->page_private = 0;
+	if (!page || !PAGE_ALIGNED(phys))
+		goto refuse;
+	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
+		return ERR_PTR(-ENOMEM);
+	info->page_private = READ_ONCE(page->private);
+	if (!kho_stamp_poisoned(phys, types, *info))
+		goto refuse;
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return ERR_PTR(-EHWPOISON);
+	if (cmpxchg(&page->private, info->page_private, 0) == info->page_private)
+		return page;
+
+refuse:
+	return ERR_PTR(kho_refuse(-ENOENT, "restore", phys, info->order,
+				  __ffs(types & ~BIT(KHO_MEMDESC_UNTYPED)),
+				  "nothing with a hardware error is there"));
 }
 
 /**
@@ -191,6 +323,52 @@ void kho_unclaim(struct page *page)
 }
 
 /**
+ * kho_prep_tails - set the state that an allocation sets in some of the pages
+ * @head: the first page of the allocation, not of these
+ * @order: the order
+ * @type: the type; not %KHO_MEMDESC_UNTYPED or %KHO_MEMDESC_SPLIT
+ * @i: number of the first one of these pages; not 0
+ * @end: number of the page behind the last one
+ *
+ * Pages of one allocation can be prepared in any order, and at the same time.
+ *
+ * Context: Any; as kho_prep_pages().
+ */
+void kho_prep_tails(struct page *head, unsigned int order,
+		    enum kho_memdesc type, unsigned long i, unsigned long end)
+{
+	const bool compound = kho_types[type].shape == KHO_SHAPE_COMPOUND;
+
+	for (; i < end; i++) {
+		set_page_count(head + i, 0);
+		if (compound)
+			prep_compound_tail(head + i, head, order);
+	}
+}
+
+/**
+ * kho_prep_head - set the state that an allocation sets for all of its pages
+ * @head: the first page
+ * @order: the order, above 0
+ * @type: the type; not %KHO_MEMDESC_UNTYPED or %KHO_MEMDESC_SPLIT
+ *
+ * Some of this state is in the next pages: kho_prep_tails() comes before.
+ *
+ * Context: Any; as kho_prep_pages().
+ */
+void kho_prep_head(struct page *head, unsigned int order, enum kho_memdesc type)
+{
+	struct folio *folio = (struct folio *)head;
+
+	if (kho_types[type].shape == KHO_SHAPE_COMPOUND) {
+		__folio_set_head(folio);
+		prep_compound_head(head, order);
+	}
+	if (memdesc_table[kho_types[type].memdesc].rmappable)
+		folio_set_large_rmappable(folio);
+}
+
+/**
  * kho_prep_pages - set the state that an allocation sets in pages but the first
  * @page: the first page
  * @order: the order
@@ -208,12 +386,8 @@ void kho_prep_pages(struct page *page, unsigned int order,
 	if (!order || type == KHO_MEMDESC_SPLIT)
 		return;
 
-	for (unsigned long i = 1; i < 1UL << order; i++)
-		set_page_count(page + i, 0);
-	if (kho_types[type].shape == KHO_SHAPE_COMPOUND)
-		prep_compound_page(page, order);
-	if (memdesc_table[kho_types[type].memdesc].rmappable)
-		folio_set_large_rmappable(page_folio(page));
+	kho_prep_tails(page, order, type, 1, 1UL << order);
+	kho_prep_head(page, order, type);
 }
 
 /**

@@ -23,7 +23,13 @@
 extern struct delayed_work kho_reserves_work;
 
 int kho_init_deferred(unsigned long pfn, unsigned int order);
+struct page *kho_claim_poisoned(phys_addr_t phys, unsigned long types,
+				union kho_page_info *info);
+int kho_check_gigantic(phys_addr_t phys, unsigned int order,
+		       enum kho_memdesc type, const char **why);
 bool kho_pfn_online_slow(unsigned long pfn);
+int kho_claim_gigantic(struct page *page, union kho_page_info info,
+		       enum kho_memdesc want, bool for_good);
 int __cold kho_refuse_claim(int err, phys_addr_t phys,
 			    union kho_page_info info, enum kho_memdesc want,
 			    const char *why);
@@ -84,24 +90,9 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 		why = kho_memdesc_name(info->type);
 		goto refuse;
 	}
-	/* The page allocator has no larger blocks, only rows of them. */
-	why = "too large";
-	if (info->order > MAX_PAGE_ORDER && want != KHO_MEMDESC_SPLIT)
-		goto refuse;
-
-	if (info->order > MAX_PAGE_ORDER) {
-		if (deferred_pages_enabled() &&
-		    kho_init_deferred(PHYS_PFN(phys), info->order))
-			return -ENOMEM;
-		/*
-		 * kho_page_has_error() looks for the stamp within the largest
-		 * block of the page allocator, and may not have found this one.
-		 */
-		err = -EHWPOISON;
-		why = "memory with a hardware error";
-		if (kho_any_poisoned(page, info->order))
-			goto refuse;
-	}
+	*pagep = page;
+	if (unlikely(info->order > MAX_PAGE_ORDER))
+		return kho_claim_gigantic(page, *info, want, for_good);
 
 	err = -ENOENT;
 	why = "already restored";
@@ -112,7 +103,6 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	if (cmpxchg(&page->private, info->page_private,
 		    claimed.page_private) != info->page_private)
 		goto refuse;
-	*pagep = page;
 	return 0;
 
 refuse:

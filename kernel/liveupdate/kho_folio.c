@@ -31,7 +31,7 @@ static noinline int kho_preserve_large_folio(struct folio *folio)
 
 /**
  * kho_folio_preserve - preserve a folio
- * @folio: from folio_alloc(), of any order; or an order 0 page
+ * @folio: from folio_alloc(), or larger, up to MAX_FOLIO_ORDER; or an order 0 page
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
@@ -78,7 +78,8 @@ EXPORT_SYMBOL_GPL(kho_folio_unpreserve);
  * Return: the folio, or ERR_PTR(-EINVAL) if it is no folio that is preserved
  *	there, ERR_PTR(-ENOENT) if nothing is, ERR_PTR(-EHWPOISON) if the folio
  *	has a hardware error, ERR_PTR(-EOPNOTSUPP) if this kernel only keeps the
- *	memory, or early in the boot ERR_PTR(-ENOMEM).
+ *	memory, or if a gigantic folio lies in two zones of this kernel, or
+ *	early in the boot ERR_PTR(-ENOMEM).
  */
 struct folio *kho_folio_restore_noprof(phys_addr_t phys)
 {
@@ -115,23 +116,13 @@ EXPORT_SYMBOL_GPL(kho_folio_restore_noprof);
  */
 struct folio *kho_folio_restore_hwpoison_noprof(phys_addr_t phys)
 {
-	union kho_page_info info = {};
+	union kho_page_info info;
 	struct folio *folio;
 	struct page *page;
 
-	page = pfn_to_online_page(PHYS_PFN(phys));
-	if (!page || !PAGE_ALIGNED(phys))
-		goto refuse;
-	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
-		return ERR_PTR(-ENOMEM);
-	info.page_private = READ_ONCE(page->private);
-	if (info.magic != KHO_PAGE_POISONED || info.order > MAX_PAGE_ORDER ||
-	    !(KHO_FOLIO_TYPES & BIT(info.type)))
-		goto refuse;
-	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
-		return ERR_PTR(-EHWPOISON);
-	if (cmpxchg(&page->private, info.page_private, 0) != info.page_private)
-		goto refuse;
+	page = kho_claim_poisoned(phys, KHO_FOLIO_TYPES, &info);
+	if (IS_ERR(page))
+		return ERR_CAST(page);
 
 	__kho_prep_claimed(page, KHO_MEMDESC_FOLIO, info.order, info.prepared);
 	__kho_account_claimed(page, KHO_MEMDESC_FOLIO, info.order);
@@ -140,11 +131,6 @@ struct folio *kho_folio_restore_hwpoison_noprof(phys_addr_t phys)
 		folio_set_has_hwpoisoned(folio);
 	folio_get(folio);
 	return folio;
-
-refuse:
-	return ERR_PTR(kho_refuse(-ENOENT, "restore", phys, info.order,
-				  KHO_MEMDESC_FOLIO,
-				  "no folio with a hardware error is there"));
 }
 EXPORT_SYMBOL_GPL(kho_folio_restore_hwpoison_noprof);
 

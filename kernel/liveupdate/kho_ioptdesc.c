@@ -34,7 +34,8 @@ static void ioptdesc_map_del(struct ioptdesc *iopt)
  */
 int kho_ioptdesc_preserve(struct ioptdesc *iopt)
 {
-	if (iopt->iopt_freelist_elm.prev)
+	/* kho_preserve_one() refuses tables smaller than a page. */
+	if (iopt->iopt_freelist_elm.prev && !iopt->part_shift)
 		return kho_refuse(-EINVAL, "preserve", page_to_phys(iopt->page),
 				  iopt->order, KHO_MEMDESC_IOPTDESC,
 				  "it is on a list or about to be freed");

@@ -23,6 +23,10 @@
 struct kho_window **kho_windows;
 unsigned long kho_nr_windows;
 
+struct kho_window kho_covered_window = {
+	.lock = __SPIN_LOCK_UNLOCKED(kho_covered_window.lock),
+};
+
 DEFINE_PERCPU_RWSEM(kho_map_sem);
 /* Protects the making of nodes and windows. Taken inside of kho_map_sem. */
 static DEFINE_MUTEX(kho_nodes_lock);
@@ -61,7 +65,7 @@ static void kho_trim_work_fn(struct work_struct *work)
 		struct kho_window *window = kho_windows[i];
 		unsigned long nr;
 
-		if (!window)
+		if (!window || window == &kho_covered_window)
 			continue;
 		scoped_guard(spinlock, &window->lock) {
 			window->leaf_prefix = 0;
@@ -165,6 +169,9 @@ static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 		stop = kho_window_end(pfn, end);
 		if (i >= kho_nr_windows || !kho_windows[i])
 			continue;
+		/* Memory in use does not go offline. */
+		if (kho_windows[i] == &kho_covered_window)
+			continue;
 		guard(spinlock)(&kho_windows[i]->lock);
 		kho_mark_places(kho_windows[i], pfn, stop);
 	}
@@ -199,7 +206,7 @@ void kho_map_destroy(void)
 {
 	cancel_delayed_work_sync(&kho_trim_work);
 	for (unsigned long i = 0; i < kho_nr_windows; i++) {
-		if (kho_windows[i])
+		if (kho_windows[i] && kho_windows[i] != &kho_covered_window)
 			kho_free_window(i);
 	}
 	kvfree(kho_windows);
@@ -263,12 +270,36 @@ noinline struct kho_radix_leaf *kho_new_leaf(unsigned long key)
 	return kho_radix_leaf(&kho_out.radix_tree, key, true);
 }
 
+/*
+ * Let one preservation cover the window of @pfn, unless there is a window already.
+ * Returns whether it does.
+ */
+static bool kho_cover_window(unsigned long pfn)
+{
+	const unsigned long i = pfn / KHO_LEAF_BITS;
+
+	guard(kho_nodes)();
+	if (i >= kho_nr_windows || kho_windows[i])
+		return false;
+	/* In an ordinary window the bits of such places would be set. */
+	for (unsigned long off = 0; off < KHO_LEAF_BITS; off += pageblock_nr_pages) {
+		if (kho_block_unsupported(pfn + off))
+			return false;
+	}
+	/* Pairs with READ_ONCE() in kho_find_window(), which takes no lock. */
+	smp_store_release(&kho_windows[i], &kho_covered_window);
+	return true;
+}
+
 /* Mark [@pfn, @end) busy. After -EEXIST, if some of it was, nothing has changed. */
 static int kho_busy_mark(struct kho_window *window, unsigned long pfn,
 			 unsigned long end)
 {
 	const unsigned long start = pfn % KHO_LEAF_BITS;
 	const unsigned long stop = start + end - pfn;
+
+	if (window == &kho_covered_window)
+		return -EEXIST;
 
 	guard(spinlock)(&window->lock);
 	if (find_next_bit(window->busy, stop, start) < stop)
@@ -283,6 +314,12 @@ static void kho_busy_unmark(struct kho_window *window, unsigned long pfn,
 			    unsigned long end)
 {
 	const unsigned long start = pfn % KHO_LEAF_BITS;
+
+	if (window == &kho_covered_window) {
+		WRITE_ONCE(kho_windows[pfn / KHO_LEAF_BITS], NULL);
+		kho_trim_soon();
+		return;
+	}
 
 	guard(spinlock)(&window->lock);
 	bitmap_clear(window->busy, start, end - pfn);
@@ -306,6 +343,8 @@ static int kho_busy_mark_range(unsigned long start, unsigned long end)
 
 	for (unsigned long pfn = start, stop; pfn < end; pfn = stop) {
 		stop = kho_window_end(pfn, end);
+		if (stop - pfn == KHO_LEAF_BITS && kho_cover_window(pfn))
+			continue;
 		window = kho_get_window(pfn);
 		err = PTR_ERR_OR_ZERO(window);
 		if (!err)
@@ -461,6 +500,8 @@ bool kho_is_preserved(unsigned long pfn)
 {
 	struct kho_window *window = kho_find_window(pfn);
 
+	if (window == &kho_covered_window)
+		return true;
 	return window && test_bit(pfn % KHO_LEAF_BITS, window->busy) &&
 	       !kho_place_unsupported(pfn, 0);
 }

@@ -48,6 +48,14 @@ extern struct kho_window **kho_windows;
 extern unsigned long kho_nr_windows;
 
 /*
+ * Stands for every window that one preservation covers, when it was preserved
+ * before anything else in the window: all pages are busy, and nothing has to be
+ * remembered of them. The window has no bits and no leaf. Otherwise the map of a
+ * gigantic folio of 1 GiB would need 8 windows, with a page of bits each.
+ */
+extern struct kho_window kho_covered_window;
+
+/*
  * Held for reading to set or clear bits in the map or in a window, so that
  * several CPUs can do so at once; held for writing to free empty windows and
  * nodes. The one exception is the order 0 leaf cached in window->leaf:
@@ -237,6 +245,12 @@ static __always_inline int kho_lock_window(struct kho_window *window,
 	spin_lock(&window->lock);
 	if (likely(window->leaf_prefix == key / KHO_LEAF_BITS))
 		return 0;
+
+	/* No leaf here: nothing can be added, and nothing so small be deleted. */
+	if (unlikely(window == &kho_covered_window)) {
+		spin_unlock(&window->lock);
+		return create ? -EEXIST : -ENOENT;
+	}
 
 	leaf = kho_radix_find(kho_out.radix_tree.root, key);
 	if (!leaf) {

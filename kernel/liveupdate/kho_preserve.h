@@ -81,7 +81,7 @@ kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
 	busy = window->busy;
 	bitmap = window->leaf->bitmap;
 	do {
-		if (kho_page_unsupported(page, 0) ||
+		if (kho_page_unsupported(page, 0, type) ||
 		    kho_page_mismatch(page, 0, type) ||
 		    __test_and_set_bit(off, busy))
 			break;

@@ -29,33 +29,6 @@ static struct {
 	u64 orders[KHO_NR_MEMDESC];	/* orders in the map, for each type */
 } kho_preserved __initdata;
 
-/* Record in kho_preserved.orders which types and orders occur below @node. */
-static void __init kho_preserved_note_node(struct kho_radix_node *node,
-					   unsigned int level, unsigned long start)
-{
-	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
-				   KHO_BITMAP_SIZE_LOG2;
-	struct kho_radix_leaf *leaf = (void *)node;
-	unsigned int order, type;
-	unsigned long i;
-
-	if (level) {
-		for (i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++)
-			if (node->table[i])
-				kho_preserved_note_node(phys_to_virt(node->table[i]),
-							level - 1,
-							start | i << shift);
-		return;
-	}
-
-	/* All keys of a leaf have the same type and order. */
-	i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
-	if (i == KHO_LEAF_BITS)
-		return;
-	kho_decode_key(start | i, &order, &type);
-	kho_preserved.orders[type] |= BIT_ULL(order);
-}
-
 /**
  * kho_preserved_init - set which pages are preserved
  * @map: root of the preserved memory map, which kho_intake_check() has passed
@@ -66,9 +39,22 @@ static void __init kho_preserved_note_node(struct kho_radix_node *node,
 void __init kho_preserved_init(struct kho_radix_node *map,
 			       struct kho_radix_node *pages)
 {
+	struct kho_radix_leaf *leaf;
+	unsigned int order, type;
+	unsigned long key, i;
+
 	kho_preserved.map = map;
 	kho_preserved.pages = pages;
-	kho_preserved_note_node(map, KHO_TREE_MAX_DEPTH - 1, 0);
+
+	/* All keys of a leaf have the same type and order. */
+	for (key = 0; (leaf = kho_radix_next_leaf(map, &key));
+	     key += KHO_LEAF_BITS) {
+		i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
+		if (i == KHO_LEAF_BITS)
+			continue;
+		kho_decode_key(key | i, &order, &type);
+		kho_preserved.orders[type] |= BIT_ULL(order);
+	}
 }
 
 /*
@@ -126,6 +112,27 @@ const unsigned long *__init kho_preserved_block(unsigned long pfn,
 	return find_next_bit(block, end, off) < end ? block : NULL;
 }
 
+/**
+ * kho_preserved_has - was this memory preserved
+ * @phys: physical address of the memory
+ * @order: log2 of the number of pages
+ * @type: the type with which the memory must have been preserved
+ *
+ * Context: Boot, until kho_preserved_finish(). No struct page is touched.
+ * Return: whether the map has an entry with this address, order and type.
+ */
+bool __init kho_preserved_has(phys_addr_t phys, unsigned int order,
+			      enum kho_memdesc type)
+{
+	const unsigned long key = kho_encode_key(phys, order, type);
+	struct kho_radix_leaf *leaf;
+
+	if (!kho_preserved.map)
+		return false;
+	leaf = kho_radix_find(kho_preserved.map, key);
+	return leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+}
+
 /*
  * Stamp the preservations whose bits are set in [@bit, @end) of @leaf: write
  * @info into their first struct page and, with @info.prepared, set up the other
@@ -152,11 +159,32 @@ static void __init kho_stamp_leaf(const struct kho_radix_leaf *leaf,
 					  __ffs(word) - start;
 			struct page *first = page + (i << info.order);
 
-			if (info.order && info.prepared)
+			if (info.order && info.order <= MAX_PAGE_ORDER &&
+			    info.prepared)
 				kho_prep_pages(first, info.order, info.type);
 			first->private = info.page_private;
 		}
 	}
+}
+
+/*
+ * If [@pfn, @end) is a part of a preservation that is larger than a block, set up
+ * this part. The other parts have blocks of their own, which may not be initialised
+ * yet, or which another thread sets up just now.
+ */
+static void __init kho_stamp_part(unsigned long pfn, unsigned long end,
+				  unsigned int order, enum kho_memdesc type)
+{
+	const unsigned long first = ALIGN_DOWN(pfn, BIT(order));
+	struct page *head = pfn_to_page(first);
+
+	if (type == KHO_MEMDESC_SPLIT ||
+	    !kho_preserved_has(PFN_PHYS(first), order, type))
+		return;
+	kho_prep_tails(head, order, type, pfn == first ? 1 : pfn - first,
+		       end - first);
+	if (pfn == first)
+		kho_prep_head(head, order, type);
 }
 
 /**
@@ -181,8 +209,10 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 			unsigned long first, nr, key;
 			struct kho_radix_leaf *leaf;
 
-			/* Stamp the preservations that begin in [pfn, end). */
 			info.order = __ffs64(orders);
+			if (info.order > MAX_PAGE_ORDER && info.prepared)
+				kho_stamp_part(pfn, end, info.order, info.type);
+			/* Stamp the preservations that begin in [pfn, end). */
 			first = ALIGN(pfn, BIT(info.order));
 			if (first >= end)
 				continue;
@@ -200,24 +230,54 @@ void __init kho_stamp_pages(unsigned long pfn, unsigned long end)
 }
 
 /**
- * kho_preserved_has - was this memory preserved
- * @phys: physical address of the memory
- * @order: log2 of the number of pages
- * @type: the type with which the memory must have been preserved
+ * kho_preserved_orders - which orders does memory of a type have
+ * @type: the type, which this kernel knows
+ *
+ * Context: Boot.
+ * Return: A bit for each order. There may be more of them than memory is left.
+ */
+u64 __init kho_preserved_orders(unsigned int type)
+{
+	return is_kho_boot() ? kho_preserved.orders[type] : 0;
+}
+
+/**
+ * kho_preserved_count - count preservations
+ * @type: their type
+ * @order: their order
+ * @nid: the node on which they have to be, or %NUMA_NO_NODE
  *
  * Context: Boot, until kho_preserved_finish(). No struct page is touched.
- * Return: whether the map has an entry with this address, order and type.
+ * Return: how many there are.
  */
-bool __init kho_preserved_has(phys_addr_t phys, unsigned int order,
-			      enum kho_memdesc type)
+unsigned long __init kho_preserved_count(unsigned int type, unsigned int order,
+					 int nid)
 {
-	const unsigned long key = kho_encode_key(phys, order, type);
-	struct kho_radix_leaf *leaf;
+	const unsigned long end = PHYS_PFN(memblock_end_of_DRAM()) >> order;
+	unsigned long count = 0;
 
-	if (!kho_preserved.map)
-		return false;
-	leaf = kho_radix_find(kho_preserved.map, key);
-	return leaf && test_bit(key % KHO_LEAF_BITS, leaf->bitmap);
+	if (!kho_preserved.map ||
+	    !(kho_preserved.orders[type] & BIT_ULL(order)))
+		return 0;
+
+	for (unsigned long i = 0, nr; i <= end; i += nr) {
+		const unsigned long key = kho_encode_key(PFN_PHYS(i << order),
+							 order, type);
+		unsigned long first = key % KHO_LEAF_BITS, bit = first;
+		struct kho_radix_leaf *leaf;
+
+		nr = KHO_LEAF_BITS - first;
+		leaf = kho_radix_find(kho_preserved.map, key);
+		if (!leaf)
+			continue;
+		for_each_set_bit_from(bit, leaf->bitmap, KHO_LEAF_BITS) {
+			const unsigned long pfn = (i + bit - first) << order;
+
+			count += nid == NUMA_NO_NODE ||
+				 early_pfn_to_nid(pfn) == nid;
+		}
+	}
+	return count;
 }
 
 static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
@@ -416,6 +476,8 @@ int __init kho_preserved_settle(phys_addr_t fdt)
 	if (lost)
 		pr_err("%lu preservations are lost to reservations of this boot\n",
 		       lost);
+	if (kho_preserved.map)
+		kho_sum_log(kho_preserved.map, "took in");
 	return 0;
 }
 
@@ -430,6 +492,52 @@ static void __init kho_preserved_free_nodes(struct kho_radix_node *node,
 	memblock_phys_free(virt_to_phys(node), PAGE_SIZE);
 }
 
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
+struct kho_radix_node *kho_in_map;
+unsigned long kho_in_map_pages;
+
+static int __init kho_preserved_count_node(phys_addr_t phys, void *data)
+{
+	kho_in_map_pages++;
+	return 0;
+}
+
+/*
+ * Copy the map, for debugfs to show. The nodes of the previous kernel cannot stay:
+ * they lie anywhere, also where this kernel wants only memory that can move.
+ */
+static void __init kho_preserved_copy_map(void)
+{
+	static const struct kho_radix_walk_cb count __initconst = {
+		.node = kho_preserved_count_node,
+	};
+	struct kho_radix_tree copy;
+	struct kho_radix_leaf *from, *to;
+	unsigned long key;
+
+	if (kho_radix_init_tree(&copy, NULL))
+		goto err;
+	for (key = 0; (from = kho_radix_next_leaf(kho_preserved.map, &key));
+	     key += KHO_LEAF_BITS) {
+		if (bitmap_empty(from->bitmap, KHO_LEAF_BITS))
+			continue;
+		to = kho_radix_leaf(&copy, key, true);
+		if (IS_ERR(to)) {
+			kho_radix_destroy_tree(&copy);
+			goto err;
+		}
+		*to = *from;
+	}
+	kho_radix_walk_tree(&copy, &count, NULL);
+	kho_in_map = copy.root;
+	return;
+err:
+	pr_warn("no memory to show in debugfs what was preserved\n");
+}
+#else
+static inline void kho_preserved_copy_map(void) { }
+#endif
+
 /**
  * kho_preserved_finish - free the map and the bitmap
  *
@@ -438,9 +546,11 @@ static void __init kho_preserved_free_nodes(struct kho_radix_node *node,
 void __init kho_preserved_finish(void)
 {
 	/* kho_preserved_settle() has set the map to NULL if it failed. */
-	if (kho_preserved.map)
+	if (kho_preserved.map) {
+		kho_preserved_copy_map();
 		kho_preserved_free_nodes(kho_preserved.map,
 					 KHO_TREE_MAX_DEPTH - 1);
+	}
 	if (kho_preserved.pages)
 		kho_preserved_free_nodes(kho_preserved.pages,
 					 KHO_TREE_MAX_DEPTH - 1);

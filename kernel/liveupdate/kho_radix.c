@@ -33,6 +33,12 @@ static unsigned long kho_radix_get_table_index(unsigned long key,
 	return (key >> s) % (1 << KHO_TABLE_SIZE_LOG2);
 }
 
+/* How many keys the memory below one node of @level can hold. */
+static unsigned long kho_radix_node_keys(unsigned int level)
+{
+	return BIT(level * KHO_TABLE_SIZE_LOG2 + KHO_BITMAP_SIZE_LOG2);
+}
+
 static void __ref *kho_radix_alloc_node(void)
 {
 	struct folio *folio;
@@ -79,6 +85,45 @@ struct kho_radix_leaf *kho_radix_find(struct kho_radix_node *root,
 		node = phys_to_virt(phys);
 	}
 	return (struct kho_radix_leaf *)node;
+}
+
+/**
+ * kho_radix_next_leaf - Find the first leaf at or behind a key, without locks
+ * @root: The root of the tree.
+ * @key: Where to begin. Set to the first key that the leaf can hold.
+ *
+ * Like kho_radix_find(), writes nothing.
+ *
+ * Context: Any, while no nodes are freed.
+ * Return: The leaf, or %NULL if there is none.
+ */
+struct kho_radix_leaf *kho_radix_next_leaf(struct kho_radix_node *root,
+					   unsigned long *key)
+{
+	unsigned long at = round_down(*key, KHO_LEAF_BITS);
+
+	while (at < BIT(KHO_RADIX_KEY_WIDTH)) {
+		struct kho_radix_node *node = root;
+		unsigned int i;
+
+		for (i = KHO_TREE_MAX_DEPTH - 1; i > 0; i--) {
+			const unsigned long idx = kho_radix_get_table_index(at, i);
+			/* Pairs with smp_store_release() in kho_radix_leaf(). */
+			const u64 phys = READ_ONCE(node->table[idx]);
+
+			if (!phys)
+				break;
+			node = phys_to_virt(phys);
+		}
+		if (!i) {
+			*key = at;
+			return (struct kho_radix_leaf *)node;
+		}
+		/* Go on behind all that the missing node would hold. */
+		at = round_down(at, kho_radix_node_keys(i - 1)) +
+		     kho_radix_node_keys(i - 1);
+	}
+	return NULL;
 }
 
 /**

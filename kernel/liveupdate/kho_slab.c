@@ -15,6 +15,7 @@
 #include <linux/io.h>
 #include <linux/kfence.h>
 #include <linux/kho_memdesc.h>
+#include <linux/memdesc.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -91,19 +92,26 @@ static int kho_slab_find(const struct kmem_cache *s, const void *obj,
 			 const char **why)
 {
 	const void *addr = kasan_reset_tag(obj);
+	memdesc_t md;
 
 	*slab = NULL;
 	*why = "not an address of kmalloc memory";
 	if (unlikely(ZERO_OR_NULL_PTR(obj) || !virt_addr_valid(addr)))
 		return -EINVAL;
 
-	*page = virt_to_page(addr);
-	*slab = page_slab(*page);
-	if (unlikely(!*slab)) {
-		if (s || !PageLargeKmalloc(*page))
+	md = page_memdesc(virt_to_page(addr));
+	switch (memdesc_type(md)) {
+	case MEMDESC_SLAB:
+		*slab = memdesc_slab(md);
+		break;
+	case MEMDESC_LARGE_KMALLOC:
+		if (s)
 			return -EINVAL;
+		*page = memdesc_page(md);
 		*why = "not the start of large kmalloc memory";
-		return PageTail(*page) || !PAGE_ALIGNED(addr) ? -EINVAL : 0;
+		return page_address(*page) != addr ? -EINVAL : 0;
+	default:
+		return -EINVAL;
 	}
 
 	*why = "an object of another cache";

@@ -18,6 +18,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/libfdt.h>
+#include <linux/memdesc.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 
@@ -96,7 +97,8 @@ int kho_add_subtree(const char *name, void *blob, size_t size)
 
 	if (!root_fdt)
 		return -EOPNOTSUPP;
-	if (!virt_addr_valid(blob) || PageSlab(virt_to_head_page(blob))) {
+	if (!virt_addr_valid(blob) ||
+	    page_memdesc_type(virt_to_page(blob)) == MEMDESC_SLAB) {
 		pr_warn("cannot add subtree %s: it does not lie in pages of its own (%pe)\n",
 			name, ERR_PTR(-EINVAL));
 		return -EINVAL;

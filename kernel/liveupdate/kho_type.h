@@ -60,7 +60,7 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 	},
 	[KHO_MEMDESC_FOLIO] = {
 		"folio", MEMDESC_FOLIO, KHO_SHAPE_COMPOUND,
-		MAX_PAGE_ORDER, KHO_ALL_ORDERS,
+		MAX_FOLIO_ORDER, KHO_ALL_ORDERS,
 	},
 	[KHO_MEMDESC_BLOCK] = {
 		"page block", MEMDESC_PAGES, KHO_SHAPE_BLOCK,
@@ -72,7 +72,7 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 	},
 	[KHO_MEMDESC_COMPOUND] = {
 		"compound pages", MEMDESC_PAGES, KHO_SHAPE_COMPOUND,
-		MAX_PAGE_ORDER, 1,
+		MAX_FOLIO_ORDER, 1,
 	},
 	[KHO_MEMDESC_LARGE_KMALLOC] = {
 		"large kmalloc", MEMDESC_LARGE_KMALLOC, KHO_SHAPE_COMPOUND,
@@ -106,6 +106,11 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 		"metadata", MEMDESC_PAGES, KHO_SHAPE_BLOCK,
 		MAX_PAGE_ORDER, KHO_ALL_ORDERS,
 	},
+	/* Compound pages, until hugetlb_adopt_folio() makes more of them. */
+	[KHO_MEMDESC_HUGETLB] = {
+		"hugetlb folio", MEMDESC_PAGES, KHO_SHAPE_COMPOUND,
+		MAX_FOLIO_ORDER, 0,
+	},
 };
 
 /* Which recorded types a restore function accepts. */
@@ -116,6 +121,7 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 #define KHO_PTDESC_TYPES (BIT(KHO_MEMDESC_PTDESC) | \
 			  BIT(KHO_MEMDESC_PTDESC_KERNEL) | \
 			  BIT(KHO_MEMDESC_PTE) | BIT(KHO_MEMDESC_PMD))
+#define KHO_HUGETLB_TYPES (BIT(KHO_MEMDESC_HUGETLB) | BIT(KHO_MEMDESC_UNTYPED))
 #define KHO_METADATA_TYPES (BIT(KHO_MEMDESC_METADATA) | BIT(KHO_MEMDESC_UNTYPED))
 
 /* The largest order that a preservation of @type can have. */

@@ -19,6 +19,7 @@
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
+#include "../../mm/memdesc.h"
 #include "../../mm/vmalloc.h"
 #include "kexec_handover_internal.h"
 
@@ -387,8 +388,10 @@ static void kho_vmalloc_init_pages(const struct kho_vmalloc *ser)
 		struct page *page = phys_to_page(phys);
 
 		kho_split_init(PHYS_PFN(phys), PHYS_PFN(phys) + (1UL << order));
-		for (unsigned long i = 0; i < 1UL << order; i++)
+		for (unsigned long i = 0; i < 1UL << order; i++) {
 			mod_lruvec_page_state(page + i, NR_VMALLOC, 1);
+			memdesc_mark(page + i, MEMDESC_VMALLOC);
+		}
 	}
 }
 

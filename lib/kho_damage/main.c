@@ -104,7 +104,7 @@ static const struct khd_kind {
 	{ "key-type-only", khd_key, BIT_ULL(KHO_MEMDESC_SHIFT), true },
 	{ "key-too-wide", khd_key_too_wide, 5, true },
 	{ "key-order-folio", khd_order,
-	  KHD_PAIR(MAX_PAGE_ORDER + 1, KHO_MEMDESC_FOLIO), true },
+	  KHD_PAIR(MAX_FOLIO_ORDER + 1, KHO_MEMDESC_FOLIO), true },
 	{ "key-order-untyped", khd_order,
 	  KHD_PAIR(50 - PAGE_SHIFT, KHO_MEMDESC_UNTYPED), true },
 	{ "key-order-split", khd_order,

@@ -40,6 +40,7 @@ enum kmt_shape {
 	KMT_COMPOUND,	/* compound, and nothing else */
 	KMT_SPLIT,	/* not compound: each page has a reference */
 	KMT_FOLIO,	/* a folio, rmappable if it is large */
+	KMT_HUGETLB,	/* a folio of hugetlb */
 	KMT_AREA,	/* pages with a reference each, mapped as a vmalloc area */
 	KMT_OBJECT,	/* within a slab */
 	KMT_FROZEN,	/* compound, without a reference */
@@ -256,6 +257,12 @@ void kmt_check_pagetables(const char *cmd);
 void kmt_start_iommu(void);
 void kmt_expect_iommu(const struct kmt_object *obj, int sign);
 void kmt_check_iommu(const struct kmt_object *obj);
+
+/* gigantic.c */
+extern const struct kmt_ops kmt_gigantic;
+
+/* hugetlb.c */
+extern const struct kmt_ops kmt_hugetlb;
 
 /* alloc.c */
 extern const struct kmt_ops kmt_kho_alloc;

@@ -7,6 +7,7 @@
  * allocators do. Only what every kernel must have is spelled out here as well.
  */
 
+#include <linux/hugetlb.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
 #include <linux/ioptdesc.h>
@@ -49,6 +50,11 @@ static void kmt_read_page(struct page *page, long *v)
 	if (PageTail(page) && abs(v[KMT_F_MAPPING] - (long)page) < sizeof(*page))
 		v[KMT_F_MAPPING] -= (long)page;
 	v[KMT_F_PRIVATE] = page->private;
+#ifdef CONFIG_HUGETLB_PAGE
+	/* Where the folio goes when it is freed. */
+	if (PageHuge(page) && page == head)
+		v[KMT_F_PRIVATE] &= ~BIT(HPG_temporary);
+#endif
 	/* The address of its descriptor, which must not be that of another page. */
 	if (PageIOPT(page) && page_ioptdesc(page)->page == page)
 		v[KMT_F_PRIVATE] = 0;
@@ -131,6 +137,8 @@ static void kmt_check_shape(const struct kmt_object *obj)
 		kmt_expect(obj, "shape", "large_rmappable",
 			   IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
 			   shape == KMT_FOLIO, folio_test_large_rmappable(folio));
+	kmt_expect(obj, "shape", "hugetlb", shape == KMT_HUGETLB,
+		   folio_test_hugetlb(folio));
 	if (shape == KMT_TABLE)
 		kmt_check_table(obj);
 }
@@ -152,8 +160,9 @@ int kmt_check_pages(const struct kmt_object *obj)
 	if (ops->like)
 		ops = ops->like;
 	fresh.addr = ops->alloc(&fresh);
+	/* A pool can be empty that this kernel has made large enough. */
 	if (IS_ERR_OR_NULL(fresh.addr))
-		return -ENOMEM;
+		return ops->shape == KMT_HUGETLB ? 0 : -ENOMEM;
 
 	for (unsigned long i = 0; i < nr_pages; i++) {
 		if (!kmt_check_page(obj, i, kmt_page(obj, i),

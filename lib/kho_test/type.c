@@ -28,6 +28,8 @@ struct kmt_type kmt_types[] = {
 	{ .ops = &kmt_ptdesc },
 	{ .ops = &kmt_pagetable },
 	{ .ops = &kmt_kho_alloc },
+	{ .ops = &kmt_gigantic },
+	{ .ops = &kmt_hugetlb },
 	{ }
 };
 

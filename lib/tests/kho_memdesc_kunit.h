@@ -12,6 +12,8 @@
  *   kho_memdesc_race_kunit.c		two tasks at once
  *   kho_memdesc_restore_kunit.c	restoring what nobody has handed over
  *   kho_memdesc_v4_kunit.c		what an older kernel can read
+ *   kho_memdesc_gigantic_kunit.c	folios beyond the page allocator's orders
+ *   kho_memdesc_hugetlb_kunit.c		folios of hugetlb
  *
  * They test the handover as far as one kernel can, with every error that can be
  * provoked. lib/kho_test/ tests what comes after the kexec.

@@ -29,21 +29,23 @@ struct type_param {
 	bool frozen;
 	bool rmappable;
 	bool own;
-	bool slab_only;
+	bool not_offered;
 };
 
 static const struct type_param types[] = {
 	{ "pages", MEMDESC_PAGES },
 	{ "folio", MEMDESC_FOLIO, sizeof(struct folio), .rmappable = true },
 	{ "slab", MEMDESC_SLAB, sizeof(struct slab), PGTY_slab, true,
-	  .slab_only = true },
+	  .not_offered = true },
 	{ "large_kmalloc", MEMDESC_LARGE_KMALLOC, 0, PGTY_large_kmalloc, true,
-	  .slab_only = true },
+	  .not_offered = true },
 	{ "ptdesc", MEMDESC_PTDESC, sizeof(struct ptdesc), PGTY_table,
 	  OWN_PTDESC, .own = OWN_PTDESC },
 	{ "ioptdesc", MEMDESC_IOPTDESC, sizeof(struct ioptdesc),
 	  PGTY_ioptable, true, .own = true },
 	{ "netmem", MEMDESC_NETMEM, sizeof(struct netmem_desc) },
+	{ "vmalloc", MEMDESC_VMALLOC, .not_offered = true },
+	{ "percpu", MEMDESC_PERCPU, .not_offered = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(types, types, name);
@@ -55,7 +57,7 @@ static const void *offered_gen_params(struct kunit *test, const void *prev,
 	const struct type_param *p = prev;
 
 	for (p = p ? p + 1 : types; p < types + ARRAY_SIZE(types); p++) {
-		if (p->slab_only)
+		if (p->not_offered)
 			continue;
 		strscpy(desc, p->name, KUNIT_PARAM_DESC_SIZE);
 		return p;
@@ -171,12 +173,21 @@ static void check_pages(struct kunit *test, struct page *page,
 	}
 }
 
+/* Has the type references? Those of a page table are its owner's affair. */
+static bool is_put(enum memdesc_type type)
+{
+	return type == MEMDESC_PAGES || type == MEMDESC_FOLIO ||
+	       type == MEMDESC_NETMEM;
+}
+
 static void free_pages_of(struct page *page, unsigned int order,
 			  enum memdesc_type type)
 {
 	/* Not compound: only the caller knows the order. */
 	if (type == MEMDESC_PAGES && !PageHead(page))
 		__free_pages(page, order);
+	else if (is_put(type))
+		put_page(page);
 	else
 		free_page_desc(page);
 }
@@ -191,7 +202,7 @@ static void free_desc(void *desc, enum memdesc_type type)
 		memdesc_free((struct ioptdesc *)desc);
 		return;
 	default:
-		free_page_desc(desc);
+		free_pages_of(desc, 0, type);
 	}
 }
 
@@ -228,6 +239,8 @@ static void memdesc_test_make(struct kunit *test)
 		MEMDESC_TYPE_PTDESC(ptdesc),
 		MEMDESC_TYPE_IOPTDESC(iopt),
 		MEMDESC_TYPE_NETMEM(nmdesc),
+		MEMDESC_TYPE_VMALLOC(page),
+		MEMDESC_TYPE_PERCPU(page),
 	};
 	int i;
 
@@ -270,7 +283,8 @@ static void memdesc_test_accessor(struct kunit *test)
 	TEST_ACCESSOR(memdesc_ioptdesc, BIT(MEMDESC_IOPTDESC));
 	TEST_ACCESSOR(memdesc_netmem, BIT(MEMDESC_NETMEM));
 	TEST_ACCESSOR(memdesc_page,
-		      BIT(MEMDESC_PAGES) | BIT(MEMDESC_LARGE_KMALLOC));
+		      BIT(MEMDESC_PAGES) | BIT(MEMDESC_LARGE_KMALLOC) |
+		      BIT(MEMDESC_VMALLOC) | BIT(MEMDESC_PERCPU));
 #undef TEST_ACCESSOR
 
 	KUNIT_EXPECT_NULL(test, memdesc_ioptdesc(MEMDESC_TYPE_IOPTDESC(NULL)));
@@ -355,7 +369,7 @@ static void memdesc_test_alloc_free(struct kunit *test)
 				       MEMDESC_TYPE_PAGES(NULL));
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		check_pages(test, page, order, p, true);
-		free_page_desc(page);
+		put_page(page);
 	}
 
 	KUNIT_EXPECT_NULL(test, alloc_page_desc(GFP_TEST, MAX_PAGE_ORDER + 1,
@@ -436,7 +450,7 @@ static void typed_on_node(struct kunit *test, int nid)
 {
 	unsigned int order;
 
-#define TEST_TYPED(name, ctype...)					\
+#define TEST_TYPED(name, release, ctype...)				\
 	do {								\
 		const struct type_param *p = &types[name];		\
 		ctype *desc = memdesc_alloc_node(GFP_TEST, order, nid,	\
@@ -445,14 +459,14 @@ static void typed_on_node(struct kunit *test, int nid)
 		KUNIT_ASSERT_NOT_NULL(test, desc);			\
 		check_pages(test, desc_page(desc, p->type), order, p,	\
 			    true);					\
-		memdesc_free(desc);					\
+		release(desc);						\
 	} while (0)
 
 	for (order = 0; order <= PAGE_ALLOC_COSTLY_ORDER; order++) {
-		TEST_TYPED(MEMDESC_FOLIO, struct folio);
-		TEST_TYPED(MEMDESC_PTDESC, struct ptdesc);
-		TEST_TYPED(MEMDESC_IOPTDESC, struct ioptdesc);
-		TEST_TYPED(MEMDESC_NETMEM, struct netmem_desc);
+		TEST_TYPED(MEMDESC_FOLIO, memdesc_put, struct folio);
+		TEST_TYPED(MEMDESC_PTDESC, memdesc_free, struct ptdesc);
+		TEST_TYPED(MEMDESC_IOPTDESC, memdesc_free, struct ioptdesc);
+		TEST_TYPED(MEMDESC_NETMEM, memdesc_put, struct netmem_desc);
 	}
 #undef TEST_TYPED
 }
@@ -480,7 +494,7 @@ static void memdesc_test_wrong_size(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, desc);
 	}
 
-	if (!p->size || p->slab_only)
+	if (!p->size || p->not_offered)
 		return;
 	desc = __memdesc_alloc_node(GFP_TEST, 0, NUMA_NO_NODE, p->size,
 				    p->type);
@@ -488,12 +502,14 @@ static void memdesc_test_wrong_size(struct kunit *test)
 	free_desc(desc, p->type);
 }
 
-/* Only the slab allocator can make slab memory complete. */
-static void memdesc_test_slab_only(struct kunit *test)
+/* Only one allocator can make memory of these types complete. */
+static void memdesc_test_not_offered(struct kunit *test)
 {
 	const memdesc_t refused[] = {
 		MEMDESC_TYPE_SLAB(NULL),
 		MEMDESC_TYPE_LARGE_KMALLOC(NULL),
+		MEMDESC_TYPE_VMALLOC(NULL),
+		MEMDESC_TYPE_PERCPU(NULL),
 	};
 
 	for (int i = 0; i < ARRAY_SIZE(refused); i++) {
@@ -629,7 +645,7 @@ static void memdesc_test_refcount(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
 		if (PageHead(page)) {
 			/* Only the last reference takes the memory along. */
-			free_page_desc(page);
+			free_pages_of(page, 1, p->type);
 			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 			KUNIT_EXPECT_TRUE(test, PageHead(page));
 		} else {
@@ -637,6 +653,23 @@ static void memdesc_test_refcount(struct kunit *test)
 		}
 	}
 	free_pages_of(page, 1, p->type);
+}
+
+/* Freeing is no way to drop a reference: somebody else may have one, too. */
+static void memdesc_test_free_not_put(struct kunit *test)
+{
+	const struct type_param *p = test->param_value;
+	struct page *page;
+
+	if (!is_put(p->type))
+		return;
+	page = alloc_page_desc(GFP_TEST | __GFP_COMP, 1, test_memdesc(p->type));
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	kunit_warning_suppress(test)
+		free_page_desc(page);
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	KUNIT_EXPECT_TRUE(test, PageHead(page));
+	put_page(page);
 }
 
 static void memdesc_test_zero(struct kunit *test)
@@ -683,7 +716,7 @@ static void memdesc_test_node(struct kunit *test)
 	page = alloc_page_desc_node(GFP_TEST, 0, NUMA_NO_NODE,
 				    test_memdesc(p->type));
 	KUNIT_ASSERT_NOT_NULL(test, page);
-	free_page_desc(page);
+	free_pages_of(page, 0, p->type);
 }
 
 static void memdesc_test_nolock(struct kunit *test)
@@ -703,7 +736,7 @@ static void memdesc_test_nolock(struct kunit *test)
 		check_pages(test, page, order, p, true);
 		KUNIT_EXPECT_NULL(test, memchr_inv(page_address(page), 0,
 						   PAGE_SIZE << order));
-		free_page_desc(page);
+		free_pages_of(page, order, p->type);
 	}
 }
 
@@ -769,7 +802,7 @@ static void memdesc_test_netmem(struct kunit *test)
 
 		nmdesc->pp_magic = 0;
 		KUNIT_EXPECT_EQ(test, page_memdesc_type(page), before);
-		memdesc_free(nmdesc);
+		memdesc_put(nmdesc);
 	}
 #else
 	kunit_skip(test, "needs CONFIG_PAGE_POOL");
@@ -799,11 +832,12 @@ static struct kunit_case memdesc_alloc_cases[] = {
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE(memdesc_test_typed),
 	KUNIT_CASE_PARAM(memdesc_test_wrong_size, types_gen_params),
-	KUNIT_CASE(memdesc_test_slab_only),
+	KUNIT_CASE(memdesc_test_not_offered),
 	KUNIT_CASE(memdesc_test_slab_state),
 	KUNIT_CASE(memdesc_test_not_null),
 	KUNIT_CASE(memdesc_test_own),
 	KUNIT_CASE_PARAM(memdesc_test_refcount, offered_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_free_not_put, offered_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_zero, offered_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_node, offered_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_nolock, offered_gen_params),

@@ -8,17 +8,24 @@
 #include <linux/ioptdesc.h>
 #include <linux/jiffies.h>
 #include <linux/kasan.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/kmsg_dump.h>
 #include <linux/memdesc.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
+#include <net/netmem.h>
 #include "../../mm/slab.h"
 #include "memdesc_kunit.h"
+
+/* More than the first chunk can have: half a page each. */
+#define PERCPU_TEST_AREAS	4096
 
 struct lookup {
 	struct work_struct work;
@@ -248,9 +255,52 @@ static void *user_vmalloc(struct page **page)
 	return mem;
 }
 
+/* Not the first page of a block that vmalloc() has split. */
+static void *user_vmalloc_large(struct page **page)
+{
+	void *mem = vmalloc(PAGE_SIZE * 8);
+
+	*page = mem ? vmalloc_to_page(mem + PAGE_SIZE * 5) : NULL;
+	return mem;
+}
+
 static void user_vfree(void *mem)
 {
 	vfree(mem);
+}
+#endif
+
+static void *user_ioptdesc(struct page **page)
+{
+	struct ioptdesc *iopt = memdesc_alloc_node(GFP_TEST, 1, NUMA_NO_NODE,
+						   struct ioptdesc);
+
+	*page = iopt ? iopt->page + 1 : NULL;
+	return iopt;
+}
+
+static void user_ioptdesc_free(void *mem)
+{
+	memdesc_free((struct ioptdesc *)mem);
+}
+
+#ifdef CONFIG_PAGE_POOL
+/* A page as it is while a page pool has it. */
+static void *user_netmem(struct page **page)
+{
+	struct netmem_desc *nmdesc = memdesc_alloc_netmem(GFP_TEST, 1,
+							  NUMA_NO_NODE);
+
+	*page = (struct page *)nmdesc;
+	if (nmdesc)
+		nmdesc->pp_magic = PP_SIGNATURE;
+	return nmdesc;
+}
+
+static void user_netmem_free(void *mem)
+{
+	((struct netmem_desc *)mem)->pp_magic = 0;
+	__free_pages(mem, 1);
 }
 #endif
 
@@ -294,8 +344,16 @@ static const struct user_param users[] = {
 	{ "compound page", user_compound, user_put_page, MEMDESC_PAGES, 2,
 	  .item = -1 },
 #ifdef CONFIG_MMU
-	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_FOLIO,
+	{ "vmalloc", user_vmalloc, user_vfree, MEMDESC_VMALLOC,
 	  .item = NR_VMALLOC },
+	{ "large vmalloc", user_vmalloc_large, user_vfree, MEMDESC_VMALLOC, 3,
+	  .item = NR_VMALLOC },
+#endif
+	{ "ioptdesc", user_ioptdesc, user_ioptdesc_free, MEMDESC_IOPTDESC, 1,
+	  .item = -1 },
+#ifdef CONFIG_PAGE_POOL
+	{ "page pool", user_netmem, user_netmem_free, MEMDESC_NETMEM, 1,
+	  .item = -1 },
 #endif
 	{ "page table", user_pagetable, user_pagetable_free, MEMDESC_PTDESC,
 	  .item = -1 },
@@ -335,9 +393,192 @@ static void memdesc_test_user(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, after, before);
 }
 
+#ifdef CONFIG_MMU
+/* A page that somebody has a reference to is not vmalloc()'s after vfree(). */
+static void memdesc_test_vmalloc_gone(struct kunit *test)
+{
+	void *mem = vmalloc(PAGE_SIZE * 8), *smaller;
+	struct page *first, *last;
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	first = vmalloc_to_page(mem);
+	last = vmalloc_to_page(mem + PAGE_SIZE * 7);
+	get_page(first);
+	get_page(last);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(last), MEMDESC_VMALLOC);
+	KUNIT_EXPECT_PTR_EQ(test, memdesc_page(page_memdesc(last)), last);
+
+	smaller = vrealloc(mem, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_EXPECT_PTR_EQ(test, smaller, mem);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(first), MEMDESC_VMALLOC);
+	/* vrealloc() may keep what it does not need. */
+	if (page_ref_count(last) == 1)
+		KUNIT_EXPECT_EQ(test, page_memdesc_type(last), MEMDESC_FOLIO);
+
+	vfree(smaller);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(first), MEMDESC_FOLIO);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(last), MEMDESC_FOLIO);
+	put_page(first);
+	put_page(last);
+}
+
+/* A page that only lies in an area of vmalloc space stays what it was. */
+static void memdesc_test_vmap(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_TEST);
+	void *mem;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	mem = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	KUNIT_EXPECT_NOT_NULL(test, mem);
+	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_FOLIO);
+	vunmap(mem);
+	__free_page(page);
+}
+#endif
+
+/* What dump_page() says about the type of @page. */
+static void check_dump(struct kunit *test, const struct page *page,
+		       const char *want)
+{
+	struct kmsg_dump_iter iter;
+	char line[256];
+	size_t len;
+
+	kmsg_dump_rewind(&iter);
+	iter.cur_seq = iter.next_seq;
+	dump_page(page, "memdesc_lookup");
+
+	while (kmsg_dump_get_line(&iter, false, line, sizeof(line) - 1, &len)) {
+		line[len] = '\0';
+		if (strstr(line, want))
+			return;
+	}
+	KUNIT_FAIL(test, "dump_page() does not say \"%s\"", want);
+}
+
+/* The order is that of the whole allocation, whichever page of it is dumped. */
+static void memdesc_test_dump(struct kunit *test)
+{
+	const struct user_param *u = test->param_value;
+	const char *name = memdesc_type_name(u->type);
+	struct page *page;
+	char want[64];
+	void *mem;
+
+	if (!IS_ENABLED(CONFIG_PRINTK))
+		kunit_skip(test, "no log");
+	if (u->type == MEMDESC_FOLIO || u->type == MEMDESC_PAGES) {
+		if (!u->order || !IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+			name = "folio or page";
+	}
+	mem = u->alloc(&page);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	snprintf(want, sizeof(want), "memdesc: %s order:%u%s", name,
+		 compound_order(compound_head(page)),
+		 u->type == MEMDESC_IOPTDESC ? " descriptor:" : "");
+	check_dump(test, page, want);
+	u->free(mem);
+}
+
+#ifdef CONFIG_PROC_PAGE_MONITOR
+static u64 kpf_of(enum memdesc_type type)
+{
+	static const u8 bits[NR_MEMDESC_TYPES] = {
+		[MEMDESC_SLAB]		= KPF_SLAB,
+		[MEMDESC_LARGE_KMALLOC]	= KPF_LARGE_KMALLOC,
+		[MEMDESC_PTDESC]	= KPF_PGTABLE,
+		[MEMDESC_IOPTDESC]	= KPF_IOPTABLE,
+		[MEMDESC_NETMEM]	= KPF_PAGE_POOL,
+		[MEMDESC_VMALLOC]	= KPF_VMALLOC,
+		[MEMDESC_PERCPU]	= KPF_PERCPU,
+	};
+
+	return bits[type] ? BIT_ULL(bits[type]) : 0;
+}
+
+/* /proc/kpageflags has the flag of the type and of no other type. */
+static void memdesc_test_kpageflags(struct kunit *test)
+{
+	const struct user_param *u = test->param_value;
+	struct page *page;
+	u64 kinds = 0;
+	void *mem;
+
+	for (int type = 0; type < NR_MEMDESC_TYPES; type++)
+		kinds |= kpf_of(type);
+	mem = u->alloc(&page);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_EXPECT_EQ(test, stable_page_flags(page) & kinds, kpf_of(u->type));
+	u->free(mem);
+}
+#endif
+
+static void memdesc_test_dump_folio(struct kunit *test)
+{
+	struct address_space *mapping;
+	struct folio *folio;
+
+	if (!IS_ENABLED(CONFIG_PRINTK))
+		kunit_skip(test, "no log");
+	mapping = kunit_kzalloc(test, sizeof(*mapping), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mapping);
+	folio = folio_alloc(GFP_TEST, 0);
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+
+	folio->mapping = mapping;
+	check_dump(test, &folio->page, "memdesc: file folio order:0");
+	folio->mapping = (void *)FOLIO_MAPPING_ANON;
+	check_dump(test, &folio->page, "memdesc: anon folio order:0");
+	folio->mapping = NULL;
+	folio_put(folio);
+}
+
+/* Percpu areas until one is of a chunk that was made after boot. */
+static void memdesc_test_percpu(struct kunit *test)
+{
+	void __percpu **areas;
+	struct page *page;
+	int nr = 0;
+
+	areas = kunit_kcalloc(test, PERCPU_TEST_AREAS, sizeof(*areas), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, areas);
+	for (; nr < PERCPU_TEST_AREAS; nr++) {
+		void *mem;
+
+		areas[nr] = __alloc_percpu(PAGE_SIZE / 2, 8);
+		if (!areas[nr])
+			break;
+		mem = per_cpu_ptr(areas[nr], raw_smp_processor_id());
+		/* The first chunk is in the direct map, or embedded there. */
+		page = is_vmalloc_addr(mem) ? vmalloc_to_page(mem) :
+					      virt_to_page(mem);
+		if (page_memdesc_type(page) == MEMDESC_PERCPU) {
+			KUNIT_EXPECT_PTR_EQ(test, page,
+					    memdesc_page(page_memdesc(page)));
+			break;
+		}
+		/* Else it is of the first chunk. */
+		KUNIT_EXPECT_TRUE(test, PageReserved(page));
+	}
+	KUNIT_EXPECT_TRUE(test, nr < PERCPU_TEST_AREAS && areas[nr]);
+	for (; nr >= 0; nr--)
+		free_percpu(areas[nr]);
+}
+
 static struct kunit_case memdesc_lookup_cases[] = {
+	KUNIT_CASE(memdesc_test_percpu),
 	KUNIT_CASE_PARAM(memdesc_test_lookup, own_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_user, users_gen_params),
+	KUNIT_CASE_PARAM(memdesc_test_dump, users_gen_params),
+	KUNIT_CASE(memdesc_test_dump_folio),
+#ifdef CONFIG_PROC_PAGE_MONITOR
+	KUNIT_CASE_PARAM(memdesc_test_kpageflags, users_gen_params),
+#endif
+#ifdef CONFIG_MMU
+	KUNIT_CASE(memdesc_test_vmalloc_gone),
+	KUNIT_CASE(memdesc_test_vmap),
+#endif
 	{}
 };
 

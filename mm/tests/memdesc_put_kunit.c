@@ -239,7 +239,7 @@ static void memdesc_put_test_hugetlb(struct kunit *test)
 			folio_batch_add(&batch, folio);
 			folios_put(&batch);
 		} else {
-			free_page_desc(&folio->page);
+			memdesc_put(folio);
 		}
 		KUNIT_EXPECT_FALSE(test, folio_test_hugetlb(folio));
 		KUNIT_EXPECT_EQ(test, h->nr_huge_pages, before);
@@ -338,7 +338,7 @@ static void memdesc_put_test_folio(struct kunit *test)
 				!mem_cgroup_disabled());
 		/* What is freed stays on this CPU's list, to be looked at. */
 		preempt_disable();
-		free_page_desc(&folio->page);
+		memdesc_put(folio);
 		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 0);
 		KUNIT_EXPECT_FALSE(test, folio_memcg_charged(folio));
 		preempt_enable();
@@ -481,21 +481,21 @@ static void netmem_in_pool(struct kunit *test, unsigned int order)
 
 	/* The last of the pool's references takes it back, not the allocator. */
 	atomic_long_inc(&nmdesc->pp_ref_count);
-	memdesc_free(nmdesc);
+	memdesc_put(nmdesc);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&nmdesc->pp_ref_count), 1);
-	memdesc_free(nmdesc);
+	memdesc_put(nmdesc);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
 	KUNIT_ASSERT_TRUE(test, pool_has(pool, page));
 
 	/* The same if the type is looked up. */
-	free_page_desc(page);
+	memdesc_put((struct netmem_desc *)memdesc_ptr(page_memdesc(page)));
 	KUNIT_EXPECT_EQ(test, page_memdesc_type(page), MEMDESC_NETMEM);
 	KUNIT_ASSERT_TRUE(test, pool_has(pool, page));
 
 	/* Two references: not to be recycled, so the pool gives it up. */
 	get_page(page);
-	memdesc_free(nmdesc);
+	memdesc_put(nmdesc);
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 	KUNIT_EXPECT_NE(test, page_memdesc_type(page), MEMDESC_NETMEM);
 	put_page(page);

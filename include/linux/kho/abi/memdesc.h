@@ -13,7 +13,7 @@
  * allocation had set. The type is a fixed field of the radix tree key, directly
  * above the order bit of an order 0 page::
  *
- *   63          57 56      53 52                                           0
+ *   63          59 58      53 52                                           0
  *   +-------------+----------+----------------------------------------------+
  *   |      0      |   type   |  order bit and shifted physical address (v4)  |
  *   +-------------+----------+----------------------------------------------+
@@ -27,6 +27,13 @@
  * &enum memdesc_type, whose values may change with any release. A wire type
  * says which state restore has to set up; one memdesc type may need several
  * wire types.
+ *
+ * New types take the next numbers, without a new version of the format: a kernel
+ * that does not know a type keeps the memory from everybody, and lists it. A
+ * kernel that can only read "kho-v4" refuses the handover by its version. The
+ * field has room for 64 types. With pages of 4 KiB the tree could index one bit
+ * more, with other pages two or more. If there are ever more types, the last
+ * number has to say that the type of the memory is written elsewhere.
  */
 
 /**
@@ -48,6 +55,7 @@
  * @KHO_MEMDESC_PMD: a constructed PMD table of a user address space
  * @KHO_MEMDESC_IOPTDESC: as iommu_alloc_pages_sz() returns it
  * @KHO_MEMDESC_METADATA: a page that KHO itself uses, otherwise like a block
+ * @KHO_MEMDESC_HUGETLB: a folio of hugetlb, of whatever size it has
  * @KHO_NR_MEMDESC: number of types assigned so far
  */
 enum kho_memdesc {
@@ -64,13 +72,14 @@ enum kho_memdesc {
 	KHO_MEMDESC_PMD			= 10,
 	KHO_MEMDESC_IOPTDESC		= 11,
 	KHO_MEMDESC_METADATA		= 12,
+	KHO_MEMDESC_HUGETLB		= 13,
 
 	KHO_NR_MEMDESC,
 };
 
 /* Where the type lies in a key of the preserved memory map. */
 #define KHO_MEMDESC_SHIFT	(64 - PAGE_SHIFT + 1)
-#define KHO_MEMDESC_BITS	4
+#define KHO_MEMDESC_BITS	6
 
 static_assert(KHO_NR_MEMDESC <= 1 << KHO_MEMDESC_BITS);
 static_assert(KHO_MEMDESC_SHIFT + KHO_MEMDESC_BITS == KHO_RADIX_KEY_WIDTH);
