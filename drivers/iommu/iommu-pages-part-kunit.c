@@ -211,6 +211,12 @@ static void iommu_part_keys(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, virt);
 		KUNIT_EXPECT_EQ(test, page_to_nid(virt_to_page(virt)), nid);
 		iommu_free_pages(virt);
+
+		virt = iommu_alloc_pages_node_sz(nid, GFP_TEST, size);
+		KUNIT_ASSERT_NOT_NULL(test, virt);
+		if (nid != home)
+			KUNIT_EXPECT_FALSE(test, same_page(plain, virt));
+		iommu_free_pages(virt);
 	}
 	expect_pages(test, before, 1);
 	iommu_free_pages(plain);

@@ -22,12 +22,16 @@
  *
  * The folio is handed over with its contents. The file that the folio is in, its
  * reservation and the cgroups that it is charged to are not: they are up to the
- * owner. The owner also keeps the folio from being migrated.
+ * owner.
+ *
+ * The owner also keeps the folio from being migrated, by a long-term pin as of
+ * memfd_pin_folios(). Folios of a pool are movable, so a small one can lie in a
+ * scratch area, where nothing can be preserved: the pin moves it away from there.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover"; %-EINVAL also for a
- *	folio that is free in its pool, %-EOPNOTSUPP also for one of an area that
- *	hugetlb_cma= has set up.
+ *	folio that is free in its pool, %-EOPNOTSUPP also for one in a scratch
+ *	area or in an area of hugetlb_cma=.
  */
 int kho_hugetlb_preserve(struct folio *folio)
 {

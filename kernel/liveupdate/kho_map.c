@@ -377,7 +377,7 @@ noinline int kho_refuse_busy(unsigned long pfn, unsigned int order,
 }
 
 /**
- * kho_map_add_large - add a preservation that spans windows
+ * kho_map_add_large - add a preservation of whole windows
  * @pfn: page frame number of the first page
  * @order: its order
  * @type: its type
@@ -402,7 +402,7 @@ noinline int kho_map_add_large(unsigned long pfn, unsigned int order,
 }
 
 /**
- * kho_map_del_large - delete a preservation that spans windows
+ * kho_map_del_large - delete a preservation of whole windows
  * @pfn: page frame number of the first page
  * @order: its order
  * @type: its type

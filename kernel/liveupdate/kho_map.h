@@ -266,7 +266,7 @@ static __always_inline int kho_lock_window(struct kho_window *window,
 }
 
 /*
- * Add a preservation that lies in one window. All bits of an order 0 leaf are of
+ * Add a preservation that is a part of one window. All bits of an order 0 leaf are of
  * the same window, whose lock therefore protects the leaf as well. Leaves of
  * larger orders are shared by windows, so their bits are set atomically.
  */
@@ -313,7 +313,7 @@ static __always_inline int __kho_map_add(unsigned long pfn, unsigned int order,
 	/* With the order constant kho_map_add_small() is half as long. */
 	if (!order)
 		err = kho_map_add_small(pfn, 0, type);
-	else if (order <= KHO_BITMAP_SIZE_LOG2)
+	else if (order < KHO_BITMAP_SIZE_LOG2)
 		err = kho_map_add_small(pfn, order, type);
 	else
 		err = kho_map_add_large(pfn, order, type);
@@ -366,7 +366,7 @@ static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
 		found = kho_map_del_small(pfn, 0, type);
 	else if (unlikely(!IS_ALIGNED(pfn, 1UL << order)))
 		found = false;	/* the key is that of the whole block */
-	else if (order <= KHO_BITMAP_SIZE_LOG2)
+	else if (order < KHO_BITMAP_SIZE_LOG2)
 		found = kho_map_del_small(pfn, order, type);
 	else
 		found = kho_map_del_large(pfn, order, type);

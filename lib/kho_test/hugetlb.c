@@ -3,6 +3,7 @@
  * Test of the typed kexec handover: folios of hugetlb.
  */
 
+#include <linux/array_size.h>
 #include <linux/hugetlb.h>
 #include <linux/io.h>
 #include <linux/module.h>
@@ -33,14 +34,28 @@ static void kmt_init_hugetlb(struct kmt_object *obj)
 	obj->size = huge_page_size(use);
 }
 
-/* From the pool, else a folio that never belongs to it. */
+/*
+ * From the pool, else a folio that never belongs to it. The folios of a pool are
+ * movable, so some lie in scratch areas, and cannot be preserved there.
+ */
 static void *kmt_alloc_hugetlb(const struct kmt_object *obj)
 {
 	struct hstate *h = size_to_hstate(obj->size);
-	struct folio *folio;
+	struct folio *others[64], *folio;
+	unsigned int nr = 0;
 
-	folio = alloc_hugetlb_folio_nodemask(h, numa_mem_id(), NULL,
-					     htlb_alloc_mask(h), true);
+	do {
+		folio = alloc_hugetlb_folio_nodemask(h, numa_mem_id(), NULL,
+						     GFP_KERNEL | __GFP_COMP,
+						     true);
+		if (!folio || !kho_scratch_overlap(PFN_PHYS(folio_pfn(folio)),
+						   obj->size))
+			break;
+		others[nr++] = folio;
+		folio = NULL;
+	} while (nr < ARRAY_SIZE(others));
+	while (nr)
+		folio_put(others[--nr]);
 	return folio ? folio_address(folio) : NULL;
 }
 

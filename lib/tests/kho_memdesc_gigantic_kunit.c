@@ -268,7 +268,8 @@ static void gigantic_restore_hwpoison(struct kunit *test)
 		folio = kho_folio_restore(phys);
 	KUNIT_ASSERT_EQ(test, PTR_ERR_OR_ZERO(folio), 0);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
-	KUNIT_EXPECT_TRUE(test, folio_test_has_hwpoisoned(folio));
+	KUNIT_EXPECT_EQ(test, folio_test_has_hwpoisoned(folio),
+			IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE));
 	folio_clear_has_hwpoisoned(folio);
 	folio_put_refs(folio, folio_ref_count(folio));
 #else

@@ -19,11 +19,12 @@
 /* Not from the pool: folio_put() gives it back to the page allocator. */
 static struct folio *get_hugetlb(struct kunit *test)
 {
-	struct hstate *h = &default_hstate;
 	struct folio *folio;
 
-	folio = alloc_hugetlb_folio_nodemask(h, numa_mem_id(), NULL,
-					     htlb_alloc_mask(h), true);
+	/* What is movable can lie in a scratch area, and cannot be preserved. */
+	folio = alloc_hugetlb_folio_nodemask(&default_hstate, numa_mem_id(), NULL,
+					     GFP_KERNEL | __GFP_COMP |
+					     __GFP_NOWARN, true);
 	if (!folio)
 		kunit_skip(test, "no memory");
 	KUNIT_ASSERT_EQ(test,
@@ -129,7 +130,8 @@ static void hugetlb_restore(struct kunit *test, enum kho_memdesc type)
 	KUNIT_EXPECT_EQ(test, h->free_huge_pages, nr_free);
 	KUNIT_EXPECT_EQ(test, global_node_page_state_snapshot(NR_HUGETLB),
 			stat + nr_pages);
-	KUNIT_EXPECT_EQ(test, zone_managed_pages(zone), managed + nr_pages);
+	/* And what struct pages were in, if most of them are not needed. */
+	KUNIT_EXPECT_GE(test, zone_managed_pages(zone), managed + nr_pages);
 
 	/* It can be handed over again. */
 	KUNIT_EXPECT_EQ(test, kho_hugetlb_preserve(folio), 0);

@@ -94,6 +94,10 @@ static memdesc_t test_memdesc(enum memdesc_type type)
 		return MEMDESC_TYPE_PTDESC(test_ptdesc(next++));
 	case MEMDESC_IOPTDESC:
 		return MEMDESC_TYPE_IOPTDESC(&test_descs[next++ % 2].iopt);
+	case MEMDESC_VMALLOC:
+		return MEMDESC_TYPE_VMALLOC(NULL);
+	case MEMDESC_PERCPU:
+		return MEMDESC_TYPE_PERCPU(NULL);
 	default:
 		return MEMDESC_TYPE_NETMEM(NULL);
 	}
@@ -305,7 +309,7 @@ static void memdesc_test_found(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, folio);
 	KUNIT_EXPECT_PTR_EQ(test, folio,
 			    memdesc_folio(page_memdesc(folio_page(folio, 3))));
-	memdesc_free(folio);
+	memdesc_put(folio);
 
 	ptdesc = memdesc_alloc_node(GFP_TEST, 2, NUMA_NO_NODE, struct ptdesc);
 	KUNIT_ASSERT_NOT_NULL(test, ptdesc);
@@ -641,18 +645,22 @@ static void memdesc_test_refcount(struct kunit *test)
 	page = alloc_page_desc(GFP_TEST, 1, test_memdesc(p->type));
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	KUNIT_EXPECT_EQ(test, get_page_unless_zero(page), !p->frozen);
-	if (!p->frozen) {
-		KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
-		if (PageHead(page)) {
-			/* Only the last reference takes the memory along. */
-			free_pages_of(page, 1, p->type);
-			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
-			KUNIT_EXPECT_TRUE(test, PageHead(page));
-		} else {
-			put_page(page);
-		}
+	if (p->frozen) {
+		free_pages_of(page, 1, p->type);
+		return;
 	}
-	free_pages_of(page, 1, p->type);
+
+	/* Only the last reference takes the memory along, whoever has it. */
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 2);
+	if (PageHead(page)) {
+		free_pages_of(page, 1, p->type);
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+		KUNIT_EXPECT_TRUE(test, PageHead(page));
+		put_page(page);
+	} else {
+		put_page(page);
+		free_pages_of(page, 1, p->type);
+	}
 }
 
 /* Freeing is no way to drop a reference: somebody else may have one, too. */
