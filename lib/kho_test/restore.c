@@ -5,6 +5,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/hugetlb.h>
 #include <linux/io.h>
 #include <linux/kasan.h>
 #include <linux/mm.h>
@@ -114,11 +115,17 @@ static void kmt_start_managed(const struct kmt_object *obj, phys_addr_t phys,
 	}
 }
 
-static void kmt_check_managed(const struct kmt_object *obj,
+static void kmt_check_managed(const struct kmt_object *obj, void *addr,
 			      const struct kmt_managed managed[2])
 {
 	if (!managed[0].zone)
 		return;
+#ifdef CONFIG_HUGETLB_PAGE
+	/* The memory of struct pages that the folio does without is managed, too. */
+	if (obj->type->ops->shape == KMT_HUGETLB &&
+	    folio_test_hugetlb_vmemmap_optimized(virt_to_folio(addr)))
+		return;
+#endif
 	kmt_expect(obj, "zone of the first page", "managed pages",
 		   managed[0].expected, zone_managed_pages(managed[0].zone));
 	kmt_expect(obj, "zone of the last page", "managed pages",
@@ -163,7 +170,7 @@ static void *kmt_restore_counted(const struct kmt_object *obj,
 	kmt_note_pagetables(obj, tables, 1);
 	if (IS_ERR(addr))
 		return addr;
-	kmt_check_managed(obj, managed);
+	kmt_check_managed(obj, addr, managed);
 	kmt_count_area(obj, entry, nr_vmalloc);
 	/* Calls that failed may have left slabs that were not there before. */
 	if (!bad_calls)

@@ -51,9 +51,10 @@ static void kmt_read_page(struct page *page, long *v)
 		v[KMT_F_MAPPING] -= (long)page;
 	v[KMT_F_PRIVATE] = page->private;
 #ifdef CONFIG_HUGETLB_PAGE
-	/* Where the folio goes when it is freed. */
+	/* Where the folio goes when it is freed, and what this kernel saves. */
 	if (PageHuge(page) && page == head)
-		v[KMT_F_PRIVATE] &= ~BIT(HPG_temporary);
+		v[KMT_F_PRIVATE] &= ~(BIT(HPG_temporary) |
+				      BIT(HPG_vmemmap_optimized));
 #endif
 	/* The address of its descriptor, which must not be that of another page. */
 	if (PageIOPT(page) && page_ioptdesc(page)->page == page)
@@ -93,6 +94,12 @@ static bool kmt_check_page(const struct kmt_object *obj, unsigned long i,
 	} else if (!PageTail(page)) {
 		/* The allocator leaves this word as it was in pages without a head. */
 		expected[KMT_F_PRIVATE] = 0;
+	}
+	if (obj->type->ops->shape == KMT_AREA) {
+		ok &= kmt_expect(obj, where, "memdesc type", MEMDESC_VMALLOC,
+				 page_memdesc_type(page));
+		/* That is what the type was read from. */
+		found[KMT_F_PRIVATE] = 0;
 	}
 
 	for (unsigned int f = 0; f < KMT_NR_FIELDS; f++)
