@@ -87,7 +87,7 @@ function run_qemu() {
 	cmdline+=" kho_typed.last=$kernels kho_typed.seed=$seed"
 
 	: > "$serial"
-	timeout -k 5 "${TIMEOUT:-600}" $qemu_cmd -m 1G -smp 2 -no-reboot \
+	timeout -k 5 "${TIMEOUT:-600}" $qemu_cmd -m 2G -smp 2 -no-reboot \
 		  -nographic -nodefaults $accels \
 		  -serial file:"$serial" \
 		  -append "$cmdline" \
