@@ -457,9 +457,12 @@ static __always_inline void memdesc_free_type(void *desc,
  * not with interrupts disabled.
  */
 #define memdesc_put(desc)						\
-	_Generic((desc),						\
-		 struct folio * : folio_put,				\
-		 struct netmem_desc * : memdesc_put_netmem)(desc)
+	({								\
+		__auto_type __desc = (desc);				\
+		_Generic(__desc,					\
+			 struct folio * : folio_put,			\
+			 struct netmem_desc * : memdesc_put_netmem)(__desc); \
+	})
 
 #ifdef CONFIG_MEMDESC_CACHE
 bool memdesc_cache_put_ptdesc(struct ptdesc *pt);
