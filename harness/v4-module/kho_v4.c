@@ -17,8 +17,13 @@
 
 #define SUBTREE "kho-v4"
 
-/* A region of reserve_mem, larger than any block of the page allocator. */
+/*
+ * Regions of reserve_mem, larger than any block of the page allocator. This format does
+ * not tell a folio from a range: of what is one preservation, the second kernel restores
+ * one as pages and the other one as a folio.
+ */
 #define LARGE "large"
+#define GIGANTIC "gigantic"
 
 enum what { FOLIO, BLOCK, RANGE, LARGE_RANGE };
 
@@ -63,6 +68,17 @@ static int preserve_folio(struct manifest *m, enum what what, unsigned int order
 	return kho_preserve_folio(folio);
 }
 
+/* Preserved already, by its owner, and with one order. */
+static int note_region(struct manifest *m, enum what what, const char *name)
+{
+	phys_addr_t phys, size;
+
+	if (!reserve_mem_find_by_name(name, &phys, &size))
+		return -ENOENT;
+	note(m, what, phys, size / PAGE_SIZE);
+	return 0;
+}
+
 /* Pages [first, end) of a block: several orders, if the ends are not aligned. */
 static int preserve_range(struct manifest *m, unsigned int first, unsigned int end)
 {
@@ -78,7 +94,6 @@ static int preserve_range(struct manifest *m, unsigned int first, unsigned int e
 static int preserve(void)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
-	phys_addr_t phys, size;
 	struct manifest *m;
 	int err;
 
@@ -93,10 +108,9 @@ static int preserve(void)
 	if (err)
 		return err;
 
-	/* Preserved already, by its owner, and with one order. */
-	if (!reserve_mem_find_by_name(LARGE, &phys, &size))
-		return -ENOENT;
-	note(m, LARGE_RANGE, phys, size / PAGE_SIZE);
+	err = note_region(m, LARGE_RANGE, LARGE) ?: note_region(m, FOLIO, GIGANTIC);
+	if (err)
+		return err;
 
 	err = kho_preserve_folio(folio) ?: kho_add_subtree(SUBTREE, m, sizeof(*m));
 	pr_info("preserved %llu: %d\n", m->nr, err);
@@ -163,7 +177,6 @@ static void restore_block(const struct entry *e)
 static void restore_range(const struct entry *e)
 {
 	const size_t size = e->nr_pages * PAGE_SIZE;
-	struct folio *folio;
 	void *virt;
 
 	/* Orders are all that there is on record: the last one must not be 0. */
@@ -171,14 +184,9 @@ static void restore_range(const struct entry *e)
 		virt = kho_pages_exact_restore(e->phys, size - PAGE_SIZE);
 		CHECK(virt == ERR_PTR(-EINVAL), "too short a range: %pe", virt);
 	}
-	if (e->what == LARGE_RANGE) {
-		folio = kho_folio_restore(e->phys);
-		CHECK(folio == ERR_PTR(-EINVAL), "too large a folio: %pe", folio);
-	} else {
-		virt = kho_pages_exact_restore(e->phys, size + PAGE_SIZE);
-		CHECK(virt == ERR_PTR(-ENOENT) || virt == ERR_PTR(-EINVAL),
-		      "too long a range: %pe", virt);
-	}
+	virt = kho_pages_exact_restore(e->phys, size + PAGE_SIZE);
+	CHECK(virt == ERR_PTR(-ENOENT) || virt == ERR_PTR(-EINVAL),
+	      "too long a range: %pe", virt);
 	virt = kho_pages_exact_restore(e->phys, size);
 	CHECK(!IS_ERR(virt), "range %#llx, %llu pages: %pe", e->phys, e->nr_pages, virt);
 	if (IS_ERR(virt))

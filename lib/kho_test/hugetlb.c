@@ -6,6 +6,7 @@
 #include <linux/array_size.h>
 #include <linux/hugetlb.h>
 #include <linux/io.h>
+#include <linux/memblock.h>
 #include <linux/module.h>
 #include <linux/topology.h>
 
