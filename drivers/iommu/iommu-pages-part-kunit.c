@@ -423,34 +423,136 @@ static void iommu_part_double_free(struct kunit *test)
 	expect_pages(test, before, 0);
 }
 
-static void iommu_part_preserve(struct kunit *test)
+/* The records of preserved tables take a page, which stays. */
+static long preserve_first(struct kunit *test)
 {
-	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
-	void *page = get_part(test, PAGE_SIZE);
 	void *virt = get_part(test, PAGE_SIZE / 2);
 
-	if (kho_is_enabled()) {
-		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EOPNOTSUPP);
-		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt + 8), -EINVAL);
-		KUNIT_EXPECT_EQ(test,
-				kho_preserve_page_desc(virt_to_page(virt), 0,
-						       KHO_MEMDESC_IOPTDESC),
-				-EOPNOTSUPP);
-
-		iommu_pages_list_add(&list, page);
-		iommu_pages_list_add(&list, virt);
-		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt), -EOPNOTSUPP);
-		KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list),
-				-EOPNOTSUPP);
-		iommu_pages_list_release(&list);
-		/* The list was refused as a whole. */
-		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(page), 0);
-		iommu_unpreserve_pages(page);
-	}
+	KUNIT_ASSERT_EQ(test, iommu_preserve_pages(virt), 0);
+	iommu_unpreserve_pages(virt);
 	iommu_free_pages(virt);
-	iommu_free_pages(page);
+	return count_pages();
+}
+
+static void iommu_part_preserve(struct kunit *test)
+{
+	void *a, *b, *c;
+	long before;
+
 	if (!kho_is_enabled())
 		kunit_skip(test, "needs kho=on");
+	before = preserve_first(test);
+	a = get_part(test, PAGE_SIZE / 4);
+	b = get_part(test, PAGE_SIZE / 4);
+	c = get_part(test, PAGE_SIZE / 4);
+
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(a), 0);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(a), -EEXIST);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(a + 8), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(b), 0);
+
+	/* The page is preserved once, as what it is. */
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(virt_to_page(a), 0,
+					       KHO_MEMDESC_IOPTDESC), -EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(virt_to_page(a), 0,
+					       KHO_MEMDESC_IOPTDESC_SHARED),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_ioptdesc_preserve(virt_to_ioptdesc(c)),
+			-EINVAL);
+
+	/* Those that are not preserved are not undone, and can be freed. */
+	iommu_unpreserve_pages(c);
+	iommu_free_pages(c);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(c), -EINVAL);
+	iommu_unpreserve_pages(a);
+	iommu_unpreserve_pages(a);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(b), -EEXIST);
+	iommu_unpreserve_pages(b);
+
+	/* The page has gone with its last table. */
+	KUNIT_EXPECT_EQ(test,
+			kho_preserve_page_desc(virt_to_page(a), 0,
+					       KHO_MEMDESC_IOPTDESC_SHARED), 0);
+	kho_unpreserve_page_desc(virt_to_page(a), 0,
+				 KHO_MEMDESC_IOPTDESC_SHARED);
+	iommu_free_pages(a);
+	iommu_free_pages(b);
+	expect_pages(test, before, 0);
+}
+
+/* A list of both is preserved, or nothing of it. */
+static void iommu_part_preserve_list(struct kunit *test)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	void *virt[3], *page;
+	long before;
+
+	if (!kho_is_enabled())
+		kunit_skip(test, "needs kho=on");
+	before = preserve_first(test);
+	page = get_part(test, PAGE_SIZE);
+	for (int i = 0; i < ARRAY_SIZE(virt); i++) {
+		virt[i] = get_part(test, PAGE_SIZE / 4);
+		iommu_pages_list_add(&list, virt[i]);
+		if (i == 1)
+			iommu_pages_list_add(&list, page);
+	}
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt[0]), -EINVAL);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), 0);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), -EEXIST);
+	iommu_unpreserve_pages_list(&list);
+	iommu_pages_list_release(&list);
+
+	/* The last one is preserved already: the others are not, afterwards. */
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt[2]), 0);
+	list = IOMMU_PAGES_LIST_INIT(list);
+	for (int i = 0; i < ARRAY_SIZE(virt); i++)
+		iommu_pages_list_add(&list, virt[i]);
+	iommu_pages_list_add(&list, page);
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages_list(&list), -EEXIST);
+	iommu_pages_list_release(&list);
+	for (int i = 0; i < ARRAY_SIZE(virt); i++) {
+		KUNIT_EXPECT_EQ(test, iommu_preserve_pages(virt[i]),
+				i == 2 ? -EEXIST : 0);
+		iommu_unpreserve_pages(virt[i]);
+		iommu_free_pages(virt[i]);
+	}
+	KUNIT_EXPECT_EQ(test, iommu_preserve_pages(page), 0);
+	iommu_unpreserve_pages(page);
+	iommu_free_pages(page);
+	expect_pages(test, before, 0);
+}
+
+/* More pages than a chunk has records for, and records that are used again. */
+static void iommu_part_preserve_many(struct kunit *test)
+{
+	const unsigned int nr = PAGE_SIZE / 8;
+	void **virt = kunit_kcalloc(test, nr, sizeof(*virt), GFP_KERNEL);
+	long before;
+
+	KUNIT_ASSERT_NOT_NULL(test, virt);
+	if (!kho_is_enabled())
+		kunit_skip(test, "needs kho=on");
+	for (int round = 0; round < 2; round++) {
+		before = count_pages();
+		for (unsigned int i = 0; i < nr; i++) {
+			virt[i] = get_part(test, PAGE_SIZE / 2);
+			KUNIT_ASSERT_EQ(test, iommu_preserve_pages(virt[i]), 0);
+		}
+		for (unsigned int i = 0; i < nr; i++) {
+			const unsigned int k = i * 5 % nr;
+
+			iommu_unpreserve_pages(virt[k]);
+			iommu_free_pages(virt[k]);
+		}
+		/* What the first round has taken for records stays. */
+		if (round)
+			expect_pages(test, before, 0);
+		else
+			KUNIT_EXPECT_LE(test, count_pages() - before, 2);
+	}
 }
 
 #ifdef CONFIG_MEMCG
@@ -579,6 +681,8 @@ static struct kunit_case iommu_part_cases[] = {
 	KUNIT_CASE(iommu_part_no_memory),
 	KUNIT_CASE(iommu_part_double_free),
 	KUNIT_CASE(iommu_part_preserve),
+	KUNIT_CASE(iommu_part_preserve_list),
+	KUNIT_CASE(iommu_part_preserve_many),
 	KUNIT_CASE(iommu_part_account),
 	KUNIT_CASE(iommu_part_threads),
 	{}

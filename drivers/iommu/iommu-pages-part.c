@@ -9,8 +9,12 @@
  * the page allocator together with its last table.
  */
 #include <linux/bits.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/hash.h>
+#include <linux/kho/abi/iommu_parts.h>
+#include <linux/kho_memdesc.h>
 #include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/memdesc.h>
@@ -19,38 +23,6 @@
 #include <linux/spinlock.h>
 
 #include "iommu-pages-part.h"
-
-/**
- * struct part_key - What the tables in one page have in common
- * @objcg: who is charged for the page, or NULL. A page is charged as a whole, so
- *	it must not have tables of somebody who does not pay for it.
- * @nid: the node that was asked for. The page may come from another one, where
- *	tables had to come from even if each of them was a page.
- * @zone: the highest zone that was allowed
- * @shift: log2 of the size of a table
- */
-struct part_key {
-	struct obj_cgroup *objcg;
-	int nid;
-	u8 zone;
-	u8 shift;
-};
-
-/**
- * struct ioptdesc_shared - A page that tables share
- * @node: in the bucket, while a part is free
- * @bucket: the bucket of @key, the lock of which protects @node and @free
- * @whole: the descriptor of the page
- * @free: a bit for each part
- * @key: for whom these parts are
- */
-struct ioptdesc_shared {
-	struct hlist_node node;
-	struct part_bucket *bucket;
-	struct ioptdesc *whole;
-	unsigned long free;
-	struct part_key key;
-};
 
 /* Pages that have a free part, and whose keys have the same hash. */
 struct part_bucket {
@@ -153,49 +125,71 @@ static struct ioptdesc *part_take(struct ioptdesc_shared *shared)
 	return part;
 }
 
+/* What there has to be beside a page, before there is the page. */
+static struct ioptdesc_shared *part_alloc_shared(unsigned int shift, gfp_t gfp,
+						 int nid, struct ioptdesc **parts)
+{
+	const gfp_t meta = part_meta_gfp(gfp);
+	struct ioptdesc_shared *shared;
+
+	shared = kzalloc_node(sizeof(*shared), meta, nid);
+	if (!shared)
+		return NULL;
+	*parts = kcalloc_node(PAGE_SIZE >> shift, sizeof(**parts), meta, nid);
+	if (*parts)
+		return shared;
+	kfree(shared);
+	return NULL;
+}
+
+/* Divide a page into parts, of which those in @free are free. */
+static void part_divide(struct ioptdesc *whole, struct ioptdesc_shared *shared,
+			struct ioptdesc *parts, const struct part_key *key,
+			unsigned long free)
+{
+	for (unsigned int i = 0; i < PAGE_SIZE >> key->shift; i++) {
+		parts[i].page = whole->page;
+		parts[i].part_shift = key->shift;
+		parts[i].part = i;
+	}
+	whole->parts = parts;
+	whole->part_shift = key->shift;
+	whole->shared = shared;
+
+	shared->whole = whole;
+	shared->free = free;
+	shared->key = *key;
+	shared->bucket = part_bucket(key);
+	ioptdesc_account(whole, 1);
+}
+
+static unsigned long part_all(unsigned int shift)
+{
+	return GENMASK((PAGE_SIZE >> shift) - 1, 0);
+}
+
 /* A page with free parts, which are for requests with the same @key. */
 static noinline struct ioptdesc_shared *
 part_new_page(struct part_key *key, gfp_t gfp)
 {
-	const unsigned int nr = PAGE_SIZE >> key->shift;
-	const gfp_t meta = part_meta_gfp(gfp);
 	struct ioptdesc_shared *shared;
-	struct ioptdesc *whole;
+	struct ioptdesc *whole, *parts;
 
-	shared = kmalloc_node(sizeof(*shared), meta, key->nid);
+	shared = part_alloc_shared(key->shift, gfp, key->nid, &parts);
 	if (!shared)
 		return NULL;
 	/* The part is cleared when it is taken, the others need not be. */
 	whole = memdesc_alloc_node(gfp & ~__GFP_ZERO, 0, key->nid,
 				   struct ioptdesc);
-	if (!whole)
-		goto free_shared;
-	whole->parts = kcalloc_node(nr, sizeof(*whole->parts), meta, key->nid);
-	if (!whole->parts)
-		goto free_whole;
-
-	whole->part_shift = key->shift;
-	whole->shared = shared;
-	for (unsigned int i = 0; i < nr; i++) {
-		whole->parts[i].page = whole->page;
-		whole->parts[i].part_shift = key->shift;
-		whole->parts[i].part = i;
+	if (!whole) {
+		kfree(parts);
+		kfree(shared);
+		return NULL;
 	}
-
-	shared->whole = whole;
-	shared->free = GENMASK(nr - 1, 0);
 	/* The task may have moved to another memory cgroup meanwhile. */
 	key->objcg = part_page_objcg(whole->page);
-	shared->key = *key;
-	shared->bucket = part_bucket(key);
-	ioptdesc_account(whole, 1);
+	part_divide(whole, shared, parts, key, part_all(key->shift));
 	return shared;
-
-free_whole:
-	memdesc_free(whole);
-free_shared:
-	kfree(shared);
-	return NULL;
 }
 
 static noinline void part_free_page(struct ioptdesc_shared *shared)
@@ -225,7 +219,7 @@ void *iommu_alloc_part(int nid, gfp_t gfp, size_t size)
 		.objcg = part_current_objcg(gfp),
 		.nid = nid,
 		.zone = gfp_zone(gfp),
-		.shift = order_base_2(max_t(size_t, size, IOMMU_MIN_PART)),
+		.shift = iommu_part_shift(size),
 	};
 	struct part_bucket *bucket = part_bucket(&key);
 	struct ioptdesc *part = NULL;
@@ -272,13 +266,17 @@ void iommu_free_part(struct ioptdesc *part)
 {
 	struct ioptdesc_shared *shared = page_ioptdesc(part->page)->shared;
 	const unsigned long bit = BIT(part->part);
-	const unsigned long all = GENMASK((PAGE_SIZE >> part->part_shift) - 1, 0);
+	const unsigned long all = part_all(part->part_shift);
 	struct part_bucket *bucket = shared->bucket;
 	unsigned long flags, free;
 
 	if (want_init_on_free())
 		memset(ioptdesc_address(part), 0, 1UL << part->part_shift);
 
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUG
+	WARN_ONCE(shared->preserved && shared->preserved->parts & bit,
+		  "table is freed, but not unpreserved\n");
+#endif
 	spin_lock_irqsave(&bucket->lock, flags);
 	free = shared->free;
 	if (WARN_ON_ONCE(free & bit)) {
@@ -296,3 +294,57 @@ void iommu_free_part(struct ioptdesc *part)
 	if (free == all)
 		part_free_page(shared);
 }
+
+#ifdef CONFIG_KEXEC_HANDOVER
+/**
+ * iommu_part_is_free - Is this a part that nobody has allocated?
+ * @part: its descriptor
+ *
+ * Context: Any context but NMI.
+ * Return: whether it is.
+ */
+bool iommu_part_is_free(struct ioptdesc *part)
+{
+	struct ioptdesc_shared *shared = page_ioptdesc(part->page)->shared;
+
+	guard(spinlock_irqsave)(&shared->bucket->lock);
+	return shared->free & BIT(part->part);
+}
+
+/**
+ * iommu_adopt_parts - Restore a page that tables shared in the previous kernel
+ * @phys: physical address of the page
+ * @shift: log2 of the size of a table
+ * @used: a bit for each table that this kernel must not hand out
+ *
+ * Requests for memory of the page's own node and zone get the other parts.
+ *
+ * Context: Process context, may sleep.
+ * Return: the descriptor of the page, or an error like iommu_restore_pages().
+ */
+struct ioptdesc *iommu_adopt_parts(phys_addr_t phys, unsigned int shift,
+				   unsigned long used)
+{
+	struct part_key key = { .shift = shift };
+	struct ioptdesc *whole, *parts;
+	struct ioptdesc_shared *shared;
+
+	shared = part_alloc_shared(shift, GFP_KERNEL, NUMA_NO_NODE, &parts);
+	if (!shared)
+		return ERR_PTR(-ENOMEM);
+	whole = kho_ioptdesc_restore_shared(phys);
+	if (IS_ERR(whole)) {
+		kfree(parts);
+		kfree(shared);
+		return whole;
+	}
+
+	key.nid = page_to_nid(whole->page);
+	key.zone = page_zonenum(whole->page);
+	part_divide(whole, shared, parts, &key, part_all(shift) & ~used);
+	guard(spinlock_irqsave)(&shared->bucket->lock);
+	if (shared->free)
+		hlist_add_head(&shared->node, &shared->bucket->pages);
+	return whole;
+}
+#endif

@@ -160,6 +160,7 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys);
 int kho_ioptdesc_preserve(struct ioptdesc *iopt);
 void kho_ioptdesc_unpreserve(struct ioptdesc *iopt);
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys);
+struct ioptdesc *kho_ioptdesc_restore_shared_noprof(phys_addr_t phys);
 int kho_ioptdesc_preserve_list(struct list_head *list);
 void kho_ioptdesc_unpreserve_list(struct list_head *list);
 int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
@@ -403,6 +404,8 @@ kho_hugetlb_restore_hwpoison_noprof(phys_addr_t phys)
 	alloc_hooks(kho_ptdesc_restore_noprof(__VA_ARGS__))
 #define kho_ioptdesc_restore(...) \
 	alloc_hooks(kho_ioptdesc_restore_noprof(__VA_ARGS__))
+#define kho_ioptdesc_restore_shared(...) \
+	alloc_hooks(kho_ioptdesc_restore_shared_noprof(__VA_ARGS__))
 #define kho_ioptdesc_claim(...) \
 	alloc_hooks(kho_ioptdesc_claim_noprof(__VA_ARGS__))
 #define kho_ioptdesc_commit(...) \

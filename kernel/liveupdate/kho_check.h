@@ -34,7 +34,8 @@ static __always_inline bool kho_type_frozen(enum kho_memdesc type)
 				     KHO_FROZEN_BIT(KHO_MEMDESC_PTDESC_KERNEL) |
 				     KHO_FROZEN_BIT(KHO_MEMDESC_PTE) |
 				     KHO_FROZEN_BIT(KHO_MEMDESC_PMD) |
-				     KHO_FROZEN_BIT(KHO_MEMDESC_IOPTDESC);
+				     KHO_FROZEN_BIT(KHO_MEMDESC_IOPTDESC) |
+				     KHO_FROZEN_BIT(KHO_MEMDESC_IOPTDESC_SHARED);
 
 	return frozen & BIT(type);
 }
@@ -202,13 +203,20 @@ static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned i
 }
 
 /*
- * Do tables smaller than a page share @page, which is a @type? Nothing on the
- * wire says which of its parts are in use.
+ * Do tables smaller than a page share @page, and @type says that they do not, or
+ * the other way round?
  */
-static __always_inline bool kho_ioptdesc_shared(struct page *page,
-						enum kho_memdesc type)
+static __always_inline bool kho_ioptdesc_mismatch(struct page *page,
+						  enum kho_memdesc type)
 {
-	return type == KHO_MEMDESC_IOPTDESC && page_ioptdesc(page)->part_shift;
+	switch (type) {
+	case KHO_MEMDESC_IOPTDESC:
+		return page_ioptdesc(page)->part_shift;
+	case KHO_MEMDESC_IOPTDESC_SHARED:
+		return !page_ioptdesc(page)->part_shift;
+	default:
+		return false;
+	}
 }
 
 /* As kho_check_page(), for callers that know the type. */
@@ -247,10 +255,11 @@ static __always_inline int __kho_check_page(struct page *page,
 	err = -EINVAL;
 	why = kho_page_mismatch(page, order, type);
 	if (likely(!why)) {
-		if (likely(!kho_ioptdesc_shared(page, type)))
+		if (likely(!kho_ioptdesc_mismatch(page, type)))
 			return 0;
-		err = -EOPNOTSUPP;
-		why = "small tables share the page";
+		why = type == KHO_MEMDESC_IOPTDESC ?
+		      "small tables share the page" :
+		      "no small tables share the page";
 		goto refuse;
 	}
 

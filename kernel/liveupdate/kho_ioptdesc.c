@@ -19,6 +19,12 @@
 #include "kexec_handover_internal.h"
 #include "kho_preserve.h"
 
+static enum kho_memdesc ioptdesc_type(const struct ioptdesc *iopt)
+{
+	return iopt->part_shift ? KHO_MEMDESC_IOPTDESC_SHARED :
+				  KHO_MEMDESC_IOPTDESC;
+}
+
 static void ioptdesc_map_del(struct ioptdesc *iopt)
 {
 	kho_map_del(page_to_pfn(iopt->page), iopt->order,
@@ -29,18 +35,29 @@ static void ioptdesc_map_del(struct ioptdesc *iopt)
  * kho_ioptdesc_preserve - preserve an IOMMU page table
  * @iopt: its descriptor; on no list and not waiting to be freed
  *
+ * If @iopt is the descriptor of a page that smaller tables share, the page is
+ * preserved. Who divides the page hands over what the page does not say.
+ *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
  */
 int kho_ioptdesc_preserve(struct ioptdesc *iopt)
 {
-	/* kho_preserve_one() refuses tables smaller than a page. */
-	if (iopt->iopt_freelist_elm.prev && !iopt->part_shift)
-		return kho_refuse(-EINVAL, "preserve", page_to_phys(iopt->page),
-				  iopt->order, KHO_MEMDESC_IOPTDESC,
-				  "it is on a list or about to be freed");
+	const enum kho_memdesc type = ioptdesc_type(iopt);
+	const char *why = NULL;
 
-	return kho_preserve_one(iopt->page, iopt->order, KHO_MEMDESC_IOPTDESC);
+	/* The page that tables share is on no list: what is there is its parts. */
+	if (iopt->part_shift) {
+		if (iopt != page_ioptdesc(iopt->page))
+			why = "it is a part of a page";
+	} else if (iopt->iopt_freelist_elm.prev) {
+		why = "it is on a list or about to be freed";
+	}
+	if (why)
+		return kho_refuse(-EINVAL, "preserve", page_to_phys(iopt->page),
+				  iopt->order, type, why);
+
+	return kho_preserve_one(iopt->page, iopt->order, type);
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_preserve);
 
@@ -52,7 +69,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_preserve);
  */
 void kho_ioptdesc_unpreserve(struct ioptdesc *iopt)
 {
-	kho_unpreserve_page_desc(iopt->page, iopt->order, KHO_MEMDESC_IOPTDESC);
+	kho_unpreserve_page_desc(iopt->page, iopt->order, ioptdesc_type(iopt));
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve);
 
@@ -60,7 +77,8 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve);
  * kho_ioptdesc_preserve_list - preserve a list of IOMMU page tables
  * @list: list of &ioptdesc.iopt_freelist_elm, which is left as it is
  *
- * Preserves all page tables of the list, or none.
+ * Preserves all page tables of the list, or none. Tables that share a page are
+ * left out: they are not preserved one by one.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
@@ -71,6 +89,8 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 	int err = 0;
 
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
+		if (iopt->part_shift)
+			continue;
 		err = kho_check_page(iopt->page, iopt->order,
 				     KHO_MEMDESC_IOPTDESC);
 		if (err)
@@ -81,6 +101,8 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 	kho_map_lock();
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
 		cond_resched();
+		if (iopt->part_shift)
+			continue;
 		err = kho_map_add(page_to_pfn(iopt->page), iopt->order,
 				  KHO_MEMDESC_IOPTDESC);
 		if (err)
@@ -90,7 +112,8 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 		list_for_each_entry_continue_reverse(iopt, list,
 						     iopt_freelist_elm) {
 			cond_resched();
-			ioptdesc_map_del(iopt);
+			if (!iopt->part_shift)
+				ioptdesc_map_del(iopt);
 		}
 	}
 	kho_map_unlock();
@@ -114,7 +137,8 @@ void kho_ioptdesc_unpreserve_list(struct list_head *list)
 	kho_map_lock();
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
 		cond_resched();
-		ioptdesc_map_del(iopt);
+		if (!iopt->part_shift)
+			ioptdesc_map_del(iopt);
 	}
 	kho_map_unlock();
 }
@@ -125,20 +149,21 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve_list);
  * attached. The memory must have the order @order, unless @order is
  * KHO_ORDER_OF_PAGE.
  */
-static struct ioptdesc *ioptdesc_claim(phys_addr_t phys, int order)
+static struct ioptdesc *ioptdesc_claim(phys_addr_t phys, int order,
+				       enum kho_memdesc type)
 {
 	union kho_page_info info;
 	struct ioptdesc *iopt;
 	struct page *page;
 	int err;
 
-	page = kho_claim(phys, BIT(KHO_MEMDESC_IOPTDESC), &info);
+	page = kho_claim(phys, BIT(type), &info);
 	if (IS_ERR(page))
 		return ERR_CAST(page);
 
 	if (order != KHO_ORDER_OF_PAGE && order != info.order) {
-		err = kho_refuse(-EINVAL, "restore", phys, info.order,
-				 KHO_MEMDESC_IOPTDESC, "it has another order");
+		err = kho_refuse(-EINVAL, "restore", phys, info.order, type,
+				 "it has another order");
 		goto unclaim;
 	}
 
@@ -158,6 +183,7 @@ unclaim:
 
 static void ioptdesc_init_claimed(struct ioptdesc *iopt)
 {
+	/* The type is on record: there are no untyped tables of IOMMUs. */
 	kho_init_claimed(iopt->page, KHO_MEMDESC_IOPTDESC);
 	memdesc_attach(iopt->page, iopt->order, iopt, MEMDESC_IOPTDESC);
 }
@@ -179,13 +205,34 @@ static void ioptdesc_init_claimed(struct ioptdesc *iopt)
  */
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
 {
-	struct ioptdesc *iopt = ioptdesc_claim(phys, KHO_ORDER_OF_PAGE);
+	struct ioptdesc *iopt = ioptdesc_claim(phys, KHO_ORDER_OF_PAGE,
+					       KHO_MEMDESC_IOPTDESC);
 
 	if (!IS_ERR(iopt))
 		ioptdesc_init_claimed(iopt);
 	return iopt;
 }
 EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_noprof);
+
+/**
+ * kho_ioptdesc_restore_shared - restore a page that IOMMU tables shared
+ * @phys: physical address of the page
+ *
+ * As kho_ioptdesc_restore(). The caller divides the page anew.
+ *
+ * Context: As kho_ioptdesc_restore().
+ * Return: As kho_ioptdesc_restore(); ERR_PTR(-EINVAL) also for an IOMMU page
+ *	table that has its page alone.
+ */
+struct ioptdesc *kho_ioptdesc_restore_shared_noprof(phys_addr_t phys)
+{
+	struct ioptdesc *iopt = ioptdesc_claim(phys, 0,
+					       KHO_MEMDESC_IOPTDESC_SHARED);
+
+	if (!IS_ERR(iopt))
+		ioptdesc_init_claimed(iopt);
+	return iopt;
+}
 
 /**
  * kho_ioptdesc_claim - take an IOMMU page table without restoring it yet
@@ -215,7 +262,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_noprof);
 int kho_ioptdesc_claim_noprof(phys_addr_t phys, int order,
 			      struct list_head *list)
 {
-	struct ioptdesc *iopt = ioptdesc_claim(phys, order);
+	struct ioptdesc *iopt = ioptdesc_claim(phys, order, KHO_MEMDESC_IOPTDESC);
 
 	if (IS_ERR(iopt))
 		return PTR_ERR(iopt);
@@ -226,7 +273,8 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_claim_noprof);
 
 /**
  * kho_ioptdesc_commit - restore the IOMMU page tables that were claimed
- * @list: from kho_ioptdesc_claim(); left as it is
+ * @list: from kho_ioptdesc_claim(); left as it is. Tables on it that share a
+ *	page are left out.
  *
  * Restores each page table as kho_ioptdesc_restore() does. Cannot fail.
  *
@@ -239,9 +287,11 @@ unsigned long kho_ioptdesc_commit_noprof(struct list_head *list)
 	unsigned long nr = 0;
 
 	list_for_each_entry(iopt, list, iopt_freelist_elm) {
+		cond_resched();
+		if (iopt->part_shift)
+			continue;
 		ioptdesc_init_claimed(iopt);
 		nr++;
-		cond_resched();
 	}
 	return nr;
 }

@@ -111,6 +111,10 @@ static const struct kho_type kho_types[KHO_NR_MEMDESC] = {
 		"hugetlb folio", MEMDESC_PAGES, KHO_SHAPE_COMPOUND,
 		MAX_FOLIO_ORDER, 0,
 	},
+	[KHO_MEMDESC_IOPTDESC_SHARED] = {
+		"shared ioptdesc", MEMDESC_IOPTDESC, KHO_SHAPE_COMPOUND,
+		0, 0,
+	},
 };
 
 /* Which recorded types a restore function accepts. */

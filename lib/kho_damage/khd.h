@@ -10,6 +10,7 @@
  * map.c	the map of preserved memory: its keys, nodes and leaves
  * kept.c	memory that the next kernel does not understand, and has to keep
  * slab.c	the lists of slabs, and the records in them
+ * parts.c	the records of IOMMU tables that share a page
  * subtree.c	data that others hand over by name, and regions of reserve_mem
  * fdt.c	the FDT, the address of the map in it, and the scratch areas
  * memory.c	memory that the next kernel reserves, or does not have
@@ -80,6 +81,15 @@ enum khd_slab {
 	KHD_SLAB_FLAGS,
 	KHD_SLAB_CLASS,
 	KHD_SLAB_BITS,
+};
+
+/* What is wrong with the record of a page that IOMMU tables share */
+enum khd_parts {
+	KHD_PARTS_TWICE,
+	KHD_PARTS_SIZE,
+	KHD_PARTS_SMALL,
+	KHD_PARTS_BITS,
+	KHD_PARTS_NONE,
 };
 
 /* Whose data is damaged */
@@ -155,6 +165,11 @@ int khd_chunk(u64 place);
 int khd_chunk_page(u64 type);
 int khd_chunk_long(u64 more);
 int khd_copy_twice(u64 chain);
+
+/* parts.c */
+int khd_parts(u64 what);
+int khd_parts_next(u64 place);
+int khd_parts_page(u64 type);
 
 /* subtree.c */
 int khd_bad_subtree(u64 arg);

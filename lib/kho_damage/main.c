@@ -181,6 +181,16 @@ static const struct khd_kind {
 	{ "chunk-top-long", khd_chunk_long, 1, true },
 	{ "chunk-copy-twice", khd_copy_twice, KHO_SLAB_COPIES },
 
+	{ "parts-twice", khd_parts, KHD_PARTS_TWICE },
+	{ "parts-size", khd_parts, KHD_PARTS_SIZE, true },
+	{ "parts-small", khd_parts, KHD_PARTS_SMALL, true },
+	{ "parts-bits", khd_parts, KHD_PARTS_BITS, true },
+	{ "parts-none", khd_parts, KHD_PARTS_NONE, true },
+	{ "parts-next-beyond", khd_parts_next, KHD_BEYOND, true },
+	{ "parts-next-unaligned", khd_parts_next, KHD_PAGE_UNALIGNED },
+	{ "parts-next-folio", khd_parts_page, KHO_MEMDESC_FOLIO },
+	{ "parts-next-zero", khd_parts_page, KHO_MEMDESC_IOPTDESC },
+
 	{ "subtree-beyond", khd_bad_subtree,
 	  KHD_PAIR(KHD_BEYOND, KHD_METADATA) },
 	{ "subtree-not-preserved", khd_bad_subtree,

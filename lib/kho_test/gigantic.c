@@ -15,7 +15,8 @@
 
 /*
  * With pages of 4 KiB 8 MiB, 16 MiB, 32 MiB and 256 MiB, which are two windows. With
- * larger pages 256 MiB can be no more than the page allocator has, too.
+ * pages of 64 KiB the page allocator itself has blocks of 512 MiB, and what is larger
+ * does not fit the guest: these are ordinary folios.
  */
 static void kmt_init_gigantic(struct kmt_object *obj)
 {
@@ -23,13 +24,20 @@ static void kmt_init_gigantic(struct kmt_object *obj)
 	if (obj->index == 3)
 		obj->order = KHO_BITMAP_SIZE_LOG2 + 1;
 	obj->order = min3(obj->order, get_order(SZ_256M), MAX_FOLIO_ORDER);
+	if (obj->order <= MAX_PAGE_ORDER)
+		obj->order = get_order(KMT_MAX_BLOCK) - obj->index;
 	obj->size = PAGE_SIZE << obj->order;
 }
 
 static void *kmt_alloc_gigantic(const struct kmt_object *obj)
 {
+	struct folio *folio;
 	struct page *page;
 
+	if (obj->order <= MAX_PAGE_ORDER) {
+		folio = folio_alloc(KMT_GFP, obj->order);
+		return folio ? folio_address(folio) : NULL;
+	}
 	page = alloc_contig_frozen_pages(1UL << obj->order, KMT_GFP | __GFP_COMP,
 					 numa_mem_id(), NULL);
 	if (!page)

@@ -56,6 +56,7 @@ struct kmt_object;
  * @shape: Of their pages
  * @slab: The slab allocator has them.
  * @iommu: They count as pages of IOMMUs.
+ * @part: They are smaller than a page, which several of them share.
  * @constructed: A constructor has been called for them.
  * @like: The type whose alloc() returns the same state, if that of this type
  *	returns memory that is preserved
@@ -75,6 +76,7 @@ struct kmt_ops {
 	enum kmt_shape shape;
 	bool slab;
 	bool iommu;
+	bool part;
 	bool constructed;
 	const struct kmt_ops *like;
 	void (*init)(struct kmt_object *obj);
@@ -248,6 +250,7 @@ int kmt_cmd_objects(u64 added);
 
 /* tables.c */
 extern const struct kmt_ops kmt_ioptdesc;
+extern const struct kmt_ops kmt_small_table;
 extern const struct kmt_ops kmt_ptdesc;
 extern const struct kmt_ops kmt_pagetable;
 enum ptdesc_state kmt_ptdesc_state(const struct kmt_object *obj);

@@ -28,7 +28,7 @@ unsigned int kmt_generation;
 static void kmt_fill_entry(struct kmt_entry *entry,
 			   const struct kmt_object *obj)
 {
-	if (kmt_in_slab(obj))
+	if (kmt_in_slab(obj) || obj->type->ops->part)
 		entry->phys = virt_to_phys(obj->addr);
 	else
 		entry->phys = page_to_phys(kmt_page(obj, 0));

@@ -11,6 +11,11 @@
 #include "kmt.h"
 
 #ifdef CONFIG_MEMORY_FAILURE
+static bool kmt_shares_page(const struct kmt_ops *ops)
+{
+	return ops->shape == KMT_OBJECT || ops->part;
+}
+
 /* The page of an object that gets an error; NULL if this object gets none. */
 static struct page *kmt_poison_page(const struct kmt_entry *entry)
 {
@@ -30,17 +35,17 @@ static struct page *kmt_poison_page(const struct kmt_entry *entry)
 }
 
 /*
- * Objects that lie in the page are lost. The other objects of the slab come back as
+ * Objects that lie in the page are lost. The other objects of a slab come back as
  * copies, because no cache can have the slab.
  */
-static void kmt_poison_slab(const struct page *page)
+static void kmt_poison_neighbours(const struct page *page)
 {
 	for (unsigned int i = 0; i < kmt_manifest->nr_entries; i++) {
 		struct kmt_entry *entry = &kmt_entries[i];
 		struct page *first = phys_to_page(entry->phys);
 		struct page *last = phys_to_page(entry->phys + entry->size - 1);
 
-		if (kmt_types[entry->type].ops->shape != KMT_OBJECT ||
+		if (!kmt_shares_page(kmt_types[entry->type].ops) ||
 		    compound_head(first) != compound_head(page))
 			continue;
 		entry->flags |= first <= page && page <= last ? KMT_POISONED :
@@ -72,8 +77,8 @@ int kmt_cmd_poison(u64 unused)
 		memory_failure(page_to_pfn(page), MF_SW_SIMULATED);
 		entry->flags |= KMT_POISONED;
 		nr++;
-		if (kmt_types[entry->type].ops->shape == KMT_OBJECT)
-			kmt_poison_slab(page);
+		if (kmt_shares_page(kmt_types[entry->type].ops))
+			kmt_poison_neighbours(page);
 	}
 
 	page = alloc_page(GFP_KERNEL);

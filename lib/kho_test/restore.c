@@ -102,7 +102,7 @@ static void kmt_start_managed(const struct kmt_object *obj, phys_addr_t phys,
 	struct page *page = phys_to_page(phys);
 
 	/* Other memory comes back with these. */
-	if (kmt_is_area(obj) || kmt_in_slab(obj))
+	if (kmt_is_area(obj) || kmt_in_slab(obj) || obj->type->ops->part)
 		return;
 
 	managed[0].zone = page_zone(page);
@@ -195,7 +195,9 @@ static int kmt_check_restored(const struct kmt_object *obj,
 			   (long)phys_to_virt(entry->phys),
 			   (long)kasan_reset_tag(obj->addr));
 
-	kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
+	/* Once all tables of a page are restored, KHO knows no parts there. */
+	kmt_expect_error(obj, "restore twice", -ENOENT,
+			 obj->type->ops->part ? -EINVAL : -ENOENT,
 			 kmt_restore(obj, entry->phys));
 
 	if (kmt_in_slab(obj))

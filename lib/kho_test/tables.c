@@ -175,6 +175,98 @@ const struct kmt_ops kmt_ioptdesc = {
 	.bad		= kmt_bad_ioptdesc,
 };
 
+/* Tables of IOMMUs that share a page */
+
+/* Two sizes, so that the pages have different numbers of them. */
+static void kmt_init_small_table(struct kmt_object *obj)
+{
+	obj->size = obj->index % 3 ? PAGE_SIZE / 4 : PAGE_SIZE / 2;
+}
+
+static long kmt_iommu_pages(void)
+{
+	return global_node_page_state_snapshot(NR_IOMMU_PAGES);
+}
+
+/* Both counters have to move as the first of them does. Returns by how much. */
+static long kmt_follow_iommu(long before)
+{
+	const long nr_pages = kmt_iommu_pages() - before;
+
+	for (int i = 0; i < ARRAY_SIZE(kmt_iommu_counters); i++)
+		kmt_iommu_counters[i].expected += nr_pages;
+	return nr_pages;
+}
+
+/* The page comes with the first of its tables, and goes with the last. */
+static void *kmt_alloc_small_table(const struct kmt_object *obj)
+{
+	const long before = kmt_iommu_pages();
+	void *addr = kmt_alloc_ioptdesc(obj);
+
+	kmt_follow_iommu(before);
+	return addr;
+}
+
+static void kmt_free_small_table(const struct kmt_object *obj)
+{
+	const long before = kmt_iommu_pages();
+
+	kmt_free_ioptdesc(obj);
+	kmt_follow_iommu(before);
+}
+
+static void *kmt_restore_small_table(const struct kmt_object *obj,
+				     phys_addr_t phys)
+{
+	const long before = kmt_iommu_pages();
+	const bool first = pfn_valid(PHYS_PFN(phys)) &&
+		page_memdesc_type(phys_to_page(phys)) != MEMDESC_IOPTDESC;
+	void *addr = kmt_restore_ioptdesc(obj, phys);
+
+	if (IS_ERR(addr))
+		return addr;
+	kmt_expect(obj, "restore", "pages", first, kmt_follow_iommu(before));
+	return addr;
+}
+
+static void kmt_bad_small_table(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	const long before = kmt_iommu_pages();
+	phys_addr_t addrs[] = { phys, phys };
+
+	kmt_expect_error(obj, "small table, unaligned", -EINVAL, -EINVAL,
+			 iommu_restore_pages(phys + 8));
+	kmt_expect(obj, "call that has to fail", "another size", -EINVAL,
+		   iommu_claim_pages(phys, obj->size / 2, &list));
+	kmt_expect(obj, "call that has to fail", "a page", -EINVAL,
+		   iommu_claim_pages(phys, PAGE_SIZE, &list));
+	/* Another table of the page may be restored already, and the page with it. */
+	kmt_expect_error(obj, "the page as a table", -EINVAL, -ENOENT,
+			 kho_ioptdesc_restore(ALIGN_DOWN(phys, PAGE_SIZE)));
+	kmt_expect(obj, "call that has to fail", "list with the same", -ENOENT,
+		   iommu_restore_pages_list(addrs, 2, &list));
+	kmt_expect(obj, "call that has to fail", "list is empty", true,
+		   iommu_pages_list_empty(&list));
+	/* The page is back, although its table is not. */
+	kmt_follow_iommu(before);
+}
+
+const struct kmt_ops kmt_small_table = {
+	.name		= "small_table",
+	.count		= 240,
+	.shape		= KMT_FROZEN,
+	.part		= true,
+	.init		= kmt_init_small_table,
+	.alloc		= kmt_alloc_small_table,
+	.free		= kmt_free_small_table,
+	.preserve	= kmt_preserve_ioptdesc,
+	.unpreserve	= kmt_unpreserve_ioptdesc,
+	.restore	= kmt_restore_small_table,
+	.bad		= kmt_bad_small_table,
+};
+
 /* Page tables of CPUs, without a constructor and with one */
 
 /**

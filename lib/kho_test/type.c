@@ -30,6 +30,7 @@ struct kmt_type kmt_types[] = {
 	{ .ops = &kmt_kho_alloc },
 	{ .ops = &kmt_gigantic },
 	{ .ops = &kmt_hugetlb },
+	{ .ops = &kmt_small_table },
 	{ }
 };
 

@@ -56,6 +56,8 @@
  * @KHO_MEMDESC_IOPTDESC: as iommu_alloc_pages_sz() returns it
  * @KHO_MEMDESC_METADATA: a page that KHO itself uses, otherwise like a block
  * @KHO_MEMDESC_HUGETLB: a folio of hugetlb, of whatever size it has
+ * @KHO_MEMDESC_IOPTDESC_SHARED: a page that IOMMU tables share which are smaller
+ *	than a page; include/linux/kho/abi/iommu_parts.h says which tables
  * @KHO_NR_MEMDESC: number of types assigned so far
  */
 enum kho_memdesc {
@@ -73,6 +75,7 @@ enum kho_memdesc {
 	KHO_MEMDESC_IOPTDESC		= 11,
 	KHO_MEMDESC_METADATA		= 12,
 	KHO_MEMDESC_HUGETLB		= 13,
+	KHO_MEMDESC_IOPTDESC_SHARED	= 14,
 
 	KHO_NR_MEMDESC,
 };

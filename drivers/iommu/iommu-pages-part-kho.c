@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Kexec handover of IOMMU tables that share a page: which tables of a page are
+ * preserved, and which of them nobody has restored yet.
+ *
+ * include/linux/kho/abi/iommu_parts.h is what one kernel writes for the next. The
+ * next kernel trusts none of it: a chunk is claimed before it is read, and given
+ * back if it is none.
+ *
+ * The first table that is restored brings its page back. The page then has
+ * tables that are in use, tables that are still to be restored, and free ones,
+ * which this kernel hands out.
+ */
+
+#define pr_fmt(fmt) "iommu: " fmt
+
+#include <linux/bits.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/kho/abi/iommu_parts.h>
+#include <linux/kho_memdesc.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "iommu-pages.h"
+#include "iommu-pages-part.h"
+
+#define PARTS_PER_CHUNK							\
+	((PAGE_SIZE - sizeof(struct kho_iommu_parts_chunk)) /		\
+	 sizeof(struct kho_iommu_parts))
+
+static int __printf(3, 4) part_refuse(int err, phys_addr_t phys,
+				      const char *fmt, ...)
+{
+	struct va_format vaf = { .fmt = fmt };
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.va = &args;
+	pr_warn_ratelimited("table at %pa: %pV (%pe)\n", &phys, &vaf,
+			    ERR_PTR(err));
+	va_end(args);
+	return err;
+}
+
+/* The way out. */
+
+/*
+ * Chunks are not freed. There are as many as the largest number of pages needed
+ * whose tables were preserved at the same time.
+ */
+static struct {
+	struct mutex lock;	/* protects all of this, and the records */
+	struct kho_iommu_parts_chunk *first;
+	struct kho_iommu_parts *free;	/* linked by @parts, which nobody reads */
+} part_out = {
+	.lock = __MUTEX_INITIALIZER(part_out.lock),
+};
+
+static int part_new_chunk(void)
+{
+	struct kho_iommu_parts_chunk *chunk;
+	int err;
+
+	chunk = iommu_alloc_pages_sz(GFP_KERNEL, PAGE_SIZE);
+	if (!chunk)
+		return -ENOMEM;
+	chunk->magic = KHO_IOMMU_PARTS_MAGIC;
+
+	err = iommu_preserve_pages(chunk);
+	if (err)
+		goto free_chunk;
+
+	/* Whenever this kernel is stopped for a kexec, the list is complete. */
+	if (part_out.first) {
+		chunk->next = part_out.first->next;
+		smp_store_release(&part_out.first->next, virt_to_phys(chunk));
+	} else {
+		err = kho_add_subtree(KHO_IOMMU_PARTS_SUBTREE, chunk, PAGE_SIZE);
+		if (err)
+			goto unpreserve;
+		part_out.first = chunk;
+	}
+
+	for (unsigned int i = 0; i < PARTS_PER_CHUNK; i++) {
+		chunk->records[i].parts = (unsigned long)part_out.free;
+		part_out.free = &chunk->records[i];
+	}
+	return 0;
+
+unpreserve:
+	iommu_unpreserve_pages(chunk);
+free_chunk:
+	iommu_free_pages(chunk);
+	return err;
+}
+
+/* Preserve the page, for a first table of it. */
+static int part_new_record(struct ioptdesc *whole, unsigned long parts)
+{
+	struct kho_iommu_parts *rec;
+	int err;
+
+	if (!part_out.free) {
+		err = part_new_chunk();
+		if (err)
+			return err;
+	}
+	err = kho_ioptdesc_preserve(whole);
+	if (err)
+		return err;
+
+	rec = part_out.free;
+	part_out.free = (void *)(unsigned long)rec->parts;
+	rec->parts = parts;
+	/* The next kernel reads a record that has an address: store that last. */
+	smp_store_release(&rec->page,
+			  page_to_phys(whole->page) | whole->part_shift);
+	whole->shared->preserved = rec;
+	return 0;
+}
+
+static void part_free_record(struct ioptdesc *whole)
+{
+	struct kho_iommu_parts *rec = whole->shared->preserved;
+
+	whole->shared->preserved = NULL;
+	WRITE_ONCE(rec->page, 0);
+	rec->parts = (unsigned long)part_out.free;
+	part_out.free = rec;
+	kho_ioptdesc_unpreserve(whole);
+}
+
+static int part_preserve(struct ioptdesc *part)
+{
+	const phys_addr_t phys = virt_to_phys(ioptdesc_address(part));
+	struct ioptdesc *whole = page_ioptdesc(part->page);
+	const unsigned long bit = BIT(part->part);
+	struct kho_iommu_parts *rec;
+
+	if (iommu_part_is_free(part))
+		return part_refuse(-EINVAL, phys, "cannot preserve, it is free");
+
+	guard(mutex)(&part_out.lock);
+	rec = whole->shared->preserved;
+	if (!rec)
+		return part_new_record(whole, bit);
+	if (rec->parts & bit)
+		return part_refuse(-EEXIST, phys,
+				   "cannot preserve, it is preserved already");
+	WRITE_ONCE(rec->parts, rec->parts | bit);
+	return 0;
+}
+
+/**
+ * iommu_preserve_part - Preserve a table that shares a page over a kexec
+ * @part: its descriptor
+ *
+ * This is iommu_preserve_pages() for such a table.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, %-EINVAL if the table is free or on a list, %-EEXIST if it is
+ * preserved already, %-ENOMEM, or another error as listed in "Typed kexec
+ * handover". Then nothing was changed.
+ */
+int iommu_preserve_part(struct ioptdesc *part)
+{
+	if (!kho_is_enabled())
+		return -EOPNOTSUPP;
+	if (part->iopt_freelist_elm.prev)
+		return part_refuse(-EINVAL, virt_to_phys(ioptdesc_address(part)),
+				   "cannot preserve, it is on a list or about to be freed");
+	return part_preserve(part);
+}
+
+/**
+ * iommu_unpreserve_part - Undo iommu_preserve_part()
+ * @part: as it was preserved
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void iommu_unpreserve_part(struct ioptdesc *part)
+{
+	struct ioptdesc *whole = page_ioptdesc(part->page);
+	const unsigned long bit = BIT(part->part);
+	struct kho_iommu_parts *rec;
+
+	if (!kho_is_enabled())
+		return;
+
+	guard(mutex)(&part_out.lock);
+	rec = whole->shared->preserved;
+	if (!rec || !(rec->parts & bit))
+		part_refuse(-ENOENT, virt_to_phys(ioptdesc_address(part)),
+			    "cannot unpreserve, it is not preserved");
+	else if (rec->parts == bit)
+		part_free_record(whole);
+	else
+		WRITE_ONCE(rec->parts, rec->parts & ~bit);
+}
+
+/**
+ * iommu_preserve_parts - Preserve the tables of a list that share a page
+ * @list: a list of tables. Those that have pages of their own are left out.
+ *
+ * Context: Process context, may sleep.
+ * Return: as iommu_preserve_part(). After an error no table is preserved.
+ */
+int iommu_preserve_parts(struct iommu_pages_list *list)
+{
+	struct ioptdesc *iopt;
+	int err;
+
+	list_for_each_entry(iopt, &list->pages, iopt_freelist_elm) {
+		if (!iopt->part_shift)
+			continue;
+		err = part_preserve(iopt);
+		if (err)
+			goto undo;
+		cond_resched();
+	}
+	return 0;
+
+undo:
+	list_for_each_entry_continue_reverse(iopt, &list->pages,
+					     iopt_freelist_elm) {
+		if (iopt->part_shift)
+			iommu_unpreserve_part(iopt);
+		cond_resched();
+	}
+	return err;
+}
+
+/**
+ * iommu_unpreserve_parts - Undo iommu_preserve_parts()
+ * @list: a list of the same tables
+ *
+ * Context: Process context, may sleep, but does not allocate.
+ */
+void iommu_unpreserve_parts(struct iommu_pages_list *list)
+{
+	struct ioptdesc *iopt;
+
+	list_for_each_entry(iopt, &list->pages, iopt_freelist_elm) {
+		if (iopt->part_shift)
+			iommu_unpreserve_part(iopt);
+		cond_resched();
+	}
+}
+
+/* The way in. */
+
+/**
+ * struct part_old - The tables of a page that are not restored
+ * @left: a bit for each table that nobody has claimed
+ * @claimed: a bit for each table that is claimed, but not committed
+ * @whole: the descriptor of the page, or NULL before the first table is claimed
+ * @shift: log2 of the size of a table
+ */
+struct part_old {
+	unsigned long left;
+	unsigned long claimed;
+	struct ioptdesc *whole;
+	u8 shift;
+};
+
+static struct {
+	struct mutex lock;		/* protects all of this */
+	struct xarray pages;		/* struct part_old, by pfn */
+	phys_addr_t next;		/* chunk that is to be read, or 0 */
+	struct ioptdesc *chunk;		/* the one that is being read, or NULL */
+	unsigned int nr;		/* of its next record */
+	bool started;			/* to read */
+} part_in = {
+	.lock = __MUTEX_INITIALIZER(part_in.lock),
+	.pages = XARRAY_INIT(part_in.pages, 0),
+};
+
+bool iommu_no_old_parts;
+
+/* Take the chunk at @phys, or leave the memory there as it is. */
+static int part_take_chunk(phys_addr_t phys)
+{
+	struct kho_iommu_parts_chunk *chunk;
+	struct ioptdesc *iopt;
+	LIST_HEAD(list);
+	int err;
+
+	err = kho_ioptdesc_claim(phys, 0, &list);
+	if (err)
+		return err;
+
+	iopt = list_first_entry(&list, struct ioptdesc, iopt_freelist_elm);
+	chunk = ioptdesc_address(iopt);
+	if (chunk->magic != KHO_IOMMU_PARTS_MAGIC) {
+		kho_ioptdesc_abort(&list);
+		return -EINVAL;
+	}
+	kho_ioptdesc_commit(&list);
+	iopt->iopt_freelist_elm.prev = NULL;
+	ioptdesc_account(iopt, 1);
+	part_in.chunk = iopt;
+	part_in.nr = 0;
+	return 0;
+}
+
+/* -ENOMEM, or 0. A record that is damaged is left out. */
+static int part_read_record(const struct kho_iommu_parts *rec)
+{
+	const phys_addr_t phys = rec->page & PAGE_MASK;
+	const unsigned int shift = offset_in_page(rec->page);
+	struct part_old *old;
+	int err;
+
+	if (!rec->page)
+		return 0;
+	if (shift >= PAGE_SHIFT || PAGE_SIZE >> shift > BITS_PER_LONG ||
+	    !rec->parts || rec->parts & ~GENMASK_U64((PAGE_SIZE >> shift) - 1, 0)) {
+		part_refuse(-EINVAL, phys, "cannot restore, its record is damaged");
+		return 0;
+	}
+
+	old = kzalloc_obj(*old);
+	if (!old)
+		return -ENOMEM;
+	old->shift = shift;
+	old->left = rec->parts;
+	err = xa_insert(&part_in.pages, PHYS_PFN(phys), old, GFP_KERNEL);
+	if (!err)
+		return 0;
+	kfree(old);
+	if (err == -EBUSY) {
+		part_refuse(-EINVAL, phys, "cannot restore, its page has two records");
+		err = 0;
+	}
+	return err;
+}
+
+/*
+ * Read all records, or go on where there was no memory. Returns 0 or -ENOMEM.
+ * Tables whose records cannot be read stay preserved.
+ */
+static int part_read(void)
+{
+	struct kho_iommu_parts_chunk *chunk;
+	int err;
+
+	if (!part_in.started) {
+		part_in.started = true;
+		if (kho_retrieve_subtree(KHO_IOMMU_PARTS_SUBTREE, &part_in.next,
+					 NULL))
+			part_in.next = 0;
+	}
+
+	while (part_in.chunk || part_in.next) {
+		if (!part_in.chunk) {
+			err = part_take_chunk(part_in.next);
+			if (err == -ENOMEM)
+				return err;
+			if (err) {
+				pr_err("cannot read the list of tables that share pages, at %pa (%pe): the rest of them stay preserved\n",
+				       &part_in.next, ERR_PTR(err));
+				part_in.next = 0;
+				break;
+			}
+		}
+
+		chunk = ioptdesc_address(part_in.chunk);
+		for (; part_in.nr < PARTS_PER_CHUNK; part_in.nr++) {
+			err = part_read_record(&chunk->records[part_in.nr]);
+			if (err)
+				return err;
+		}
+		part_in.next = chunk->next;
+		part_in.chunk = NULL;
+		iommu_free_pages(chunk);
+	}
+	return 0;
+}
+
+/* Give the tables of a page that are not to be restored to this kernel. */
+static int part_adopt(struct part_old *old, unsigned long pfn)
+{
+	struct ioptdesc *whole;
+
+	whole = iommu_adopt_parts(PFN_PHYS(pfn), old->shift, old->left);
+	if (IS_ERR(whole))
+		return PTR_ERR(whole);
+	old->whole = whole;
+	return 0;
+}
+
+/**
+ * __iommu_claim_part - Take a preserved table that shares a page
+ * @phys: physical address of the table
+ * @size: its size in bytes, or 0 for any
+ *
+ * Context: Process context, may sleep.
+ * Return: its descriptor, or NULL if no such table is preserved in this page.
+ * ERR_PTR(-EINVAL) if the tables there have another size, or none begins at
+ * @phys; ERR_PTR(-ENOENT) if the table is not preserved, or is restored or
+ * claimed already; ERR_PTR(-ENOMEM), or an error as for iommu_restore_pages().
+ */
+struct ioptdesc *__iommu_claim_part(phys_addr_t phys, size_t size)
+{
+	const unsigned long pfn = PHYS_PFN(phys);
+	struct ioptdesc *part;
+	struct part_old *old;
+	unsigned int nr;
+	int err;
+
+	guard(mutex)(&part_in.lock);
+	err = part_read();
+	if (err)
+		return ERR_PTR(err);
+
+	if (xa_empty(&part_in.pages))
+		WRITE_ONCE(iommu_no_old_parts, true);
+
+	old = xa_load(&part_in.pages, pfn);
+	if (!old)
+		return NULL;
+	if ((size && iommu_part_shift(size) != old->shift) ||
+	    !IS_ALIGNED(phys, 1UL << old->shift))
+		return ERR_PTR(part_refuse(-EINVAL, phys,
+					   "cannot restore, the tables there have %lu bytes",
+					   1UL << old->shift));
+	nr = offset_in_page(phys) >> old->shift;
+	if (!(old->left & BIT(nr)))
+		return ERR_PTR(part_refuse(-ENOENT, phys,
+					   "cannot restore, it is not preserved, or already restored"));
+	if (!old->whole) {
+		err = part_adopt(old, pfn);
+		if (err)
+			return ERR_PTR(err);
+	}
+
+	old->left &= ~BIT(nr);
+	old->claimed |= BIT(nr);
+	part = &old->whole->parts[nr];
+	part->incoherent = 0;
+	part->iopt_freelist_elm = (struct list_head){};
+	return part;
+}
+
+/**
+ * iommu_commit_part - Restore a table that was claimed
+ * @part: from iommu_claim_part()
+ *
+ * Context: Process context, may sleep.
+ */
+void iommu_commit_part(struct ioptdesc *part)
+{
+	const unsigned long pfn = page_to_pfn(part->page);
+	struct part_old *old;
+
+	guard(mutex)(&part_in.lock);
+	old = xa_load(&part_in.pages, pfn);
+	old->claimed &= ~BIT(part->part);
+	/* This was the last one. The page lives on like any other. */
+	if (!old->left && !old->claimed) {
+		xa_erase(&part_in.pages, pfn);
+		kfree(old);
+	}
+}
+
+/**
+ * iommu_unclaim_part - Undo iommu_claim_part()
+ * @part: from iommu_claim_part(); on no list any more
+ *
+ * Context: Process context, may sleep.
+ */
+void iommu_unclaim_part(struct ioptdesc *part)
+{
+	struct part_old *old;
+
+	guard(mutex)(&part_in.lock);
+	old = xa_load(&part_in.pages, page_to_pfn(part->page));
+	old->claimed &= ~BIT(part->part);
+	old->left |= BIT(part->part);
+}
