@@ -60,7 +60,8 @@ module_param(expect, bool, 0);
 MODULE_PARM_DESC(expect, "the previous kernel has preserved folios");
 
 static struct page *one_page;
-static struct kmem_cache *cache;
+static struct kmem_cache *cache, *table_cache;
+static void *held_table;
 static void *many[OPS];
 
 struct row {
@@ -94,6 +95,10 @@ DEFINE_RUN(pagetable, pagetable_free(pagetable_alloc(GFP_KERNEL, 0)))
 DEFINE_RUN(pte, pte_table())
 DEFINE_RUN(clear_page, clear_page(page_address(one_page)))
 DEFINE_RUN(iommu, iommu_free_pages(iommu_alloc_pages_sz(GFP_KERNEL, 4096)))
+/* One table of the page, @held_table, is in use all the time. */
+DEFINE_RUN(iommu_part, iommu_free_pages(iommu_alloc_pages_sz(GFP_KERNEL, 1024)))
+DEFINE_RUN(table_cache, kmem_cache_free(table_cache,
+					kmem_cache_zalloc(table_cache, GFP_KERNEL)))
 DEFINE_RUN(kmalloc_64, kfree(kmalloc(64, GFP_KERNEL)))
 DEFINE_RUN(kmalloc_4096, kfree(kmalloc(4096, GFP_KERNEL)))
 DEFINE_RUN(kmalloc_16384, kfree(kmalloc(16384, GFP_KERNEL)))
@@ -133,6 +138,7 @@ static void run_##name(unsigned int n)					\
 }
 BURST(pt_64, pagetable_alloc(GFP_KERNEL, 0), pagetable_free)
 BURST(iommu_64, iommu_alloc_pages_sz(GFP_KERNEL, 4096), iommu_free_pages)
+BURST(part_64, iommu_alloc_pages_sz(GFP_KERNEL, 1024), iommu_free_pages)
 DEFINE_RUN(iommu_3, iommu_free_pages(iommu_alloc_pages_sz(GFP_KERNEL, 32768)))
 DEFINE_RUN(pagetable_1, pagetable_free(pagetable_alloc(GFP_KERNEL, 1)))
 DEFINE_RUN(pagetable_acc, pagetable_free(pagetable_alloc(GFP_KERNEL_ACCOUNT, 0)))
@@ -140,6 +146,7 @@ DEFINE_RUN(pagetable_acc, pagetable_free(pagetable_alloc(GFP_KERNEL_ACCOUNT, 0))
 static struct row rows[] = {
 	{ "burst64,pagetable", run_pt_64 },
 	{ "burst64,iommu", run_iommu_64 },
+	{ "burst64,iommu(1024)", run_part_64 },
 	{ "iommu(32768)", run_iommu_3 },
 	{ "pagetable(1)", run_pagetable_1 },
 	{ "pagetable_account", run_pagetable_acc },
@@ -151,6 +158,8 @@ static struct row rows[] = {
 	{ "pagetable_alloc/pagetable_free", run_pagetable },
 	{ "pagetable_alloc+pte_ctor/dtor_free", run_pte },
 	{ "iommu_alloc_pages_sz(4096)/free", run_iommu },
+	{ "iommu_alloc_pages_sz(1024)/free", run_iommu_part },
+	{ "kmem_cache_zalloc(1024)/free", run_table_cache },
 	{ "clear_page", run_clear_page },
 	{ "kmalloc(64)/kfree", run_kmalloc_64 },
 	{ "kmalloc(4096)/kfree", run_kmalloc_4096 },
@@ -203,6 +212,9 @@ static void stir(unsigned int round)
 static void measure_rows(void)
 {
 	cache = kmem_cache_create("kho_bench", 4096, 0, SLAB_NO_MERGE, NULL);
+	table_cache = kmem_cache_create("kho_bench_table", 1024, 1024,
+					SLAB_NO_MERGE, NULL);
+	held_table = iommu_alloc_pages_sz(GFP_KERNEL, 1024);
 	for (struct row *r = rows; r < rows + ARRAY_SIZE(rows); r++)
 		r->best = U64_MAX;
 
@@ -221,6 +233,8 @@ static void measure_rows(void)
 
 	for (struct row *r = rows; r < rows + ARRAY_SIZE(rows); r++)
 		report(r->name, "", r->best, r->sum, ROUNDS * BATCHES, OPS);
+	iommu_free_pages(held_table);
+	kmem_cache_destroy(table_cache);
 	kmem_cache_destroy(cache);
 }
 
