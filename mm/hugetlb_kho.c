@@ -6,9 +6,12 @@
 
 #define pr_fmt(fmt) "HugeTLB: " fmt
 
+#include <linux/align.h>
 #include <linux/hugetlb.h>
+#include <linux/hugetlb_cgroup.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/memdesc.h>
+#include <linux/memcontrol.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -55,6 +58,67 @@ void hugetlb_adopt_folio(struct hstate *h, struct folio *folio, bool hwpoison)
 	spin_unlock_irq(&hugetlb_lock);
 
 	lruvec_stat_mod_folio(folio, NR_HUGETLB, folio_nr_pages(folio));
+}
+
+/**
+ * hugetlb_add_restored - add a restored folio to a file
+ * @inode: the file, which nobody else can reach yet, and which has no folio at or
+ *	behind @index
+ * @folio: from kho_hugetlb_restore()
+ * @index: its place in the file, in pages
+ *
+ * The folio is charged to the caller's cgroups, and so is a reservation, which
+ * the folio has used: a mapping of the whole file needs nothing more. The caller
+ * keeps its reference in any case.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0; %-EINVAL if the folio does not have the size of the file's folios,
+ *	or @index is not aligned to that; %-EEXIST if there is a folio already;
+ *	%-ENOMEM, also if a cgroup may not have so much.
+ */
+int hugetlb_add_restored(struct inode *inode, struct folio *folio, pgoff_t index)
+{
+	struct hstate *h = hstate_inode(inode);
+	const long idx = index >> huge_page_order(h);
+	const long nr_pages = pages_per_huge_page(h);
+	struct hugetlb_cgroup *h_cg = NULL;
+	int err;
+
+	if (folio_hstate(folio) != h || !IS_ALIGNED(index, nr_pages))
+		return -EINVAL;
+	err = hugetlb_reserve_used(inode, idx);
+	if (err)
+		return err;
+
+	err = hugetlb_cgroup_charge_cgroup(hstate_index(h), nr_pages, &h_cg);
+	if (err)
+		goto unreserve;
+	spin_lock_irq(&hugetlb_lock);
+	hugetlb_cgroup_commit_charge(hstate_index(h), nr_pages, h_cg, folio);
+	spin_unlock_irq(&hugetlb_lock);
+
+	/* Whoever is charged for the folio has it in NR_HUGETLB, too. */
+	lruvec_stat_mod_folio(folio, NR_HUGETLB, -nr_pages);
+	err = mem_cgroup_charge_hugetlb(folio, current->mm,
+					htlb_alloc_mask(h) | __GFP_RETRY_MAYFAIL);
+	lruvec_stat_mod_folio(folio, NR_HUGETLB, nr_pages);
+	if (err)
+		goto unreserve;
+
+	__folio_mark_uptodate(folio);
+	err = hugetlb_add_to_page_cache(folio, inode->i_mapping, idx);
+	if (err)
+		goto unreserve;
+
+	hugetlb_set_folio_subpool(folio, subpool_inode(inode));
+	folio_set_hugetlb_migratable(folio);
+	folio_unlock(folio);
+	return 0;
+
+unreserve:
+	/* The folio is uncharged when it is freed. */
+	hugetlb_unreserve_used(inode, idx);
+	return err;
 }
 
 /**

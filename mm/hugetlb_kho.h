@@ -7,9 +7,11 @@
 
 struct folio;
 struct hstate;
+struct inode;
 
 #ifdef CONFIG_KEXEC_HANDOVER
 void hugetlb_adopt_folio(struct hstate *h, struct folio *folio, bool hwpoison);
+int hugetlb_add_restored(struct inode *inode, struct folio *folio, pgoff_t index);
 void hugetlb_add_preserved_hstates(void) __init;
 void hugetlb_deduct_preserved(unsigned int order, unsigned long *nr,
 			      unsigned int *nr_node) __init;

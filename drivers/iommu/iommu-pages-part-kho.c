@@ -4,8 +4,9 @@
  * preserved, and which of them nobody has restored yet.
  *
  * include/linux/kho/abi/iommu_parts.h is what one kernel writes for the next. The
- * next kernel trusts none of it: a chunk is claimed before it is read, and given
- * back if it is none.
+ * next kernel claims a chunk before it reads the chunk, and gives memory back that
+ * turns out to be no chunk. It checks each record against the page. What it cannot
+ * notice is a record with a wrong mask, or with another size that is possible.
  *
  * The first table that is restored brings its page back. The page then has
  * tables that are in use, tables that are still to be restored, and free ones,
@@ -14,6 +15,7 @@
 
 #define pr_fmt(fmt) "iommu: " fmt
 
+#include <linux/array_size.h>
 #include <linux/bits.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -24,6 +26,8 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -34,70 +38,125 @@
 	((PAGE_SIZE - sizeof(struct kho_iommu_parts_chunk)) /		\
 	 sizeof(struct kho_iommu_parts))
 
-static int __printf(3, 4) part_refuse(int err, phys_addr_t phys,
-				      const char *fmt, ...)
-{
-	struct va_format vaf = { .fmt = fmt };
-	va_list args;
+/* How many records of a chunk are used. With debugging few, so that chunks are many. */
+#define PARTS_USED							\
+	(IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) ? 16 : PARTS_PER_CHUNK)
 
-	va_start(args, fmt);
-	vaf.va = &args;
-	pr_warn_ratelimited("table at %pa: %pV (%pe)\n", &phys, &vaf,
-			    ERR_PTR(err));
-	va_end(args);
-	return err;
-}
+/* A macro, so that each message has a rate limit of its own. */
+#define part_refuse(err, phys, fmt, ...)				\
+({									\
+	const phys_addr_t __phys = (phys);				\
+	const int __err = (err);					\
+									\
+	pr_warn_ratelimited("table at %pa: cannot " fmt " (%pe)\n",	\
+			    &__phys, ##__VA_ARGS__, ERR_PTR(__err));	\
+	__err;								\
+})
 
 /* The way out. */
 
 /*
- * Chunks are not freed. There are as many as the largest number of pages needed
- * whose tables were preserved at the same time.
+ * Chunks are not freed. Their number depends on the largest number of pages that
+ * had preserved tables at the same time.
  */
 static struct {
 	struct mutex lock;	/* protects all of this, and the records */
 	struct kho_iommu_parts_chunk *first;
-	struct kho_iommu_parts *free;	/* linked by @parts, which nobody reads */
+	struct kho_iommu_parts *free;	/* linked by @parts, while @page is 0 */
 } part_out = {
 	.lock = __MUTEX_INITIALIZER(part_out.lock),
 };
 
-static int part_new_chunk(void)
+/*
+ * With GFP_NOFS in effect: an allocation must not wait for a shrinker that
+ * unpreserves a table, because the shrinker takes the lock.
+ */
+DEFINE_LOCK_GUARD_0(part_out, ({
+			mutex_lock(&part_out.lock);
+			_T->nofs = memalloc_nofs_save();
+		    }), ({
+			memalloc_nofs_restore(_T->nofs);
+			mutex_unlock(&part_out.lock);
+		    }), unsigned int nofs)
+
+/* A preserved page without records. */
+static struct kho_iommu_parts_chunk *part_new_chunk(void)
 {
+	/* Memory that was added after boot cannot be preserved. It is above 4 GiB. */
+	static const gfp_t zones[] = { 0, GFP_DMA32 };
 	struct kho_iommu_parts_chunk *chunk;
-	int err;
+	int err = -EOPNOTSUPP;
 
-	chunk = iommu_alloc_pages_sz(GFP_KERNEL, PAGE_SIZE);
-	if (!chunk)
-		return -ENOMEM;
-	chunk->magic = KHO_IOMMU_PARTS_MAGIC;
-
-	err = iommu_preserve_pages(chunk);
-	if (err)
-		goto free_chunk;
-
-	/* Whenever this kernel is stopped for a kexec, the list is complete. */
-	if (part_out.first) {
-		chunk->next = part_out.first->next;
-		smp_store_release(&part_out.first->next, virt_to_phys(chunk));
-	} else {
-		err = kho_add_subtree(KHO_IOMMU_PARTS_SUBTREE, chunk, PAGE_SIZE);
-		if (err)
-			goto unpreserve;
-		part_out.first = chunk;
+	for (int i = 0; i < ARRAY_SIZE(zones) && err == -EOPNOTSUPP; i++) {
+		chunk = iommu_alloc_pages_sz(GFP_KERNEL | zones[i], PAGE_SIZE);
+		if (!chunk)
+			return ERR_PTR(-ENOMEM);
+		chunk->magic = KHO_IOMMU_PARTS_MAGIC;
+		err = iommu_preserve_pages(chunk);
+		if (!err)
+			return chunk;
+		iommu_free_pages(chunk);
 	}
+	return ERR_PTR(err);
+}
 
-	for (unsigned int i = 0; i < PARTS_PER_CHUNK; i++) {
+static void part_use_chunk(struct kho_iommu_parts_chunk *chunk)
+{
+	for (unsigned int i = 0; i < PARTS_USED; i++) {
 		chunk->records[i].parts = (unsigned long)part_out.free;
 		part_out.free = &chunk->records[i];
 	}
-	return 0;
+}
 
-unpreserve:
-	iommu_unpreserve_pages(chunk);
-free_chunk:
-	iommu_free_pages(chunk);
-	return err;
+/*
+ * The first chunk, which stays. Made without part_out.lock: subtrees come and go
+ * under a lock whose other users allocate with GFP_KERNEL.
+ */
+static int part_new_first(void)
+{
+	static DEFINE_MUTEX(lock);
+	struct kho_iommu_parts_chunk *chunk;
+	int err;
+
+	guard(mutex)(&lock);
+	if (part_out.first)
+		return 0;
+	chunk = part_new_chunk();
+	if (IS_ERR(chunk))
+		return PTR_ERR(chunk);
+	err = kho_add_subtree(KHO_IOMMU_PARTS_SUBTREE, chunk, PAGE_SIZE);
+	if (err) {
+		iommu_unpreserve_pages(chunk);
+		iommu_free_pages(chunk);
+		return err;
+	}
+
+	guard(part_out)();
+	part_out.first = chunk;
+	part_use_chunk(chunk);
+	return 0;
+}
+
+/* A free record, or -EAGAIN if the first chunk is to be made. */
+static struct kho_iommu_parts *part_get_record(void)
+{
+	struct kho_iommu_parts_chunk *chunk;
+	struct kho_iommu_parts *rec;
+
+	if (!part_out.first)
+		return ERR_PTR(-EAGAIN);
+	if (!part_out.free) {
+		chunk = part_new_chunk();
+		if (IS_ERR(chunk))
+			return ERR_CAST(chunk);
+		chunk->next = part_out.first->next;
+		/* When the next kernel finds the chunk, @next must be there. */
+		smp_store_release(&part_out.first->next, virt_to_phys(chunk));
+		part_use_chunk(chunk);
+	}
+	rec = part_out.free;
+	part_out.free = (void *)(unsigned long)rec->parts;
+	return rec;
 }
 
 /* Preserve the page, for a first table of it. */
@@ -106,55 +165,73 @@ static int part_new_record(struct ioptdesc *whole, unsigned long parts)
 	struct kho_iommu_parts *rec;
 	int err;
 
-	if (!part_out.free) {
-		err = part_new_chunk();
-		if (err)
-			return err;
-	}
 	err = kho_ioptdesc_preserve(whole);
 	if (err)
 		return err;
+	rec = part_get_record();
+	if (IS_ERR(rec)) {
+		kho_ioptdesc_unpreserve(whole);
+		return PTR_ERR(rec);
+	}
 
-	rec = part_out.free;
-	part_out.free = (void *)(unsigned long)rec->parts;
 	rec->parts = parts;
 	/* The next kernel reads a record that has an address: store that last. */
 	smp_store_release(&rec->page,
 			  page_to_phys(whole->page) | whole->part_shift);
-	whole->shared->preserved = rec;
+	whole->shared->record = rec;
+	WRITE_ONCE(whole->shared->preserved, parts);
 	return 0;
 }
 
 static void part_free_record(struct ioptdesc *whole)
 {
-	struct kho_iommu_parts *rec = whole->shared->preserved;
+	struct kho_iommu_parts *rec = whole->shared->record;
 
-	whole->shared->preserved = NULL;
+	WRITE_ONCE(whole->shared->preserved, 0);
+	whole->shared->record = NULL;
+	/* In this order: a kexec can stop this CPU between the two. */
 	WRITE_ONCE(rec->page, 0);
-	rec->parts = (unsigned long)part_out.free;
+	WRITE_ONCE(rec->parts, (unsigned long)part_out.free);
 	part_out.free = rec;
 	kho_ioptdesc_unpreserve(whole);
 }
 
-static int part_preserve(struct ioptdesc *part)
+static void part_set_record(struct ioptdesc *whole, unsigned long parts)
 {
-	const phys_addr_t phys = virt_to_phys(ioptdesc_address(part));
+	WRITE_ONCE(whole->shared->record->parts, parts);
+	WRITE_ONCE(whole->shared->preserved, parts);
+}
+
+static int part_preserve_locked(struct ioptdesc *part)
+{
 	struct ioptdesc *whole = page_ioptdesc(part->page);
 	const unsigned long bit = BIT(part->part);
-	struct kho_iommu_parts *rec;
 
-	if (iommu_part_is_free(part))
-		return part_refuse(-EINVAL, phys, "cannot preserve, it is free");
-
-	guard(mutex)(&part_out.lock);
-	rec = whole->shared->preserved;
-	if (!rec)
+	guard(part_out)();
+	if (!whole->shared->preserved)
 		return part_new_record(whole, bit);
-	if (rec->parts & bit)
-		return part_refuse(-EEXIST, phys,
-				   "cannot preserve, it is preserved already");
-	WRITE_ONCE(rec->parts, rec->parts | bit);
+	if (whole->shared->preserved & bit)
+		return part_refuse(-EEXIST, virt_to_phys(ioptdesc_address(part)),
+				   "preserve, it is preserved already");
+	part_set_record(whole, whole->shared->preserved | bit);
 	return 0;
+}
+
+static int part_preserve(struct ioptdesc *part)
+{
+	int err;
+
+	if (!kho_is_enabled())
+		return -EOPNOTSUPP;
+	if (iommu_part_is_free(part))
+		return part_refuse(-EINVAL, virt_to_phys(ioptdesc_address(part)),
+				   "preserve, it is free");
+
+	err = part_preserve_locked(part);
+	if (err != -EAGAIN)
+		return err;
+	err = part_new_first();
+	return err ?: part_preserve_locked(part);
 }
 
 /**
@@ -170,11 +247,9 @@ static int part_preserve(struct ioptdesc *part)
  */
 int iommu_preserve_part(struct ioptdesc *part)
 {
-	if (!kho_is_enabled())
-		return -EOPNOTSUPP;
 	if (part->iopt_freelist_elm.prev)
 		return part_refuse(-EINVAL, virt_to_phys(ioptdesc_address(part)),
-				   "cannot preserve, it is on a list or about to be freed");
+				   "preserve, it is on a list or about to be freed");
 	return part_preserve(part);
 }
 
@@ -182,26 +257,27 @@ int iommu_preserve_part(struct ioptdesc *part)
  * iommu_unpreserve_part - Undo iommu_preserve_part()
  * @part: as it was preserved
  *
- * Context: Process context, may sleep, but does not allocate.
+ * Context: Process context, may sleep, but does not allocate. A shrinker may call
+ * this function if it is allowed to enter file systems (%__GFP_FS).
  */
 void iommu_unpreserve_part(struct ioptdesc *part)
 {
 	struct ioptdesc *whole = page_ioptdesc(part->page);
 	const unsigned long bit = BIT(part->part);
-	struct kho_iommu_parts *rec;
+	unsigned long left;
 
 	if (!kho_is_enabled())
 		return;
 
-	guard(mutex)(&part_out.lock);
-	rec = whole->shared->preserved;
-	if (!rec || !(rec->parts & bit))
+	guard(part_out)();
+	left = whole->shared->preserved & ~bit;
+	if (left == whole->shared->preserved)
 		part_refuse(-ENOENT, virt_to_phys(ioptdesc_address(part)),
-			    "cannot unpreserve, it is not preserved");
-	else if (rec->parts == bit)
-		part_free_record(whole);
+			    "unpreserve, it is not preserved");
+	else if (left)
+		part_set_record(whole, left);
 	else
-		WRITE_ONCE(rec->parts, rec->parts & ~bit);
+		part_free_record(whole);
 }
 
 /**
@@ -309,36 +385,59 @@ static int part_take_chunk(phys_addr_t phys)
 	return 0;
 }
 
-/* -ENOMEM, or 0. A record that is damaged is left out. */
+/* What is wrong with a record, or NULL. */
+static const char *part_damaged(const struct kho_iommu_parts *rec)
+{
+	const unsigned int shift = offset_in_page(rec->page);
+
+	if (shift >= PAGE_SHIFT || PAGE_SIZE >> shift > BITS_PER_LONG)
+		return "a page is not divided like that";
+	if (!rec->parts)
+		return "it has no tables";
+	if (rec->parts & ~GENMASK_U64((PAGE_SIZE >> shift) - 1, 0))
+		return "it has tables beyond the page";
+	return NULL;
+}
+
+/* -ENOMEM, or 0. A record that is damaged is named, and left out. */
 static int part_read_record(const struct kho_iommu_parts *rec)
 {
 	const phys_addr_t phys = rec->page & PAGE_MASK;
-	const unsigned int shift = offset_in_page(rec->page);
 	struct part_old *old;
+	const char *why;
 	int err;
 
 	if (!rec->page)
 		return 0;
-	if (shift >= PAGE_SHIFT || PAGE_SIZE >> shift > BITS_PER_LONG ||
-	    !rec->parts || rec->parts & ~GENMASK_U64((PAGE_SIZE >> shift) - 1, 0)) {
-		part_refuse(-EINVAL, phys, "cannot restore, its record is damaged");
-		return 0;
-	}
+	why = part_damaged(rec);
+	if (why)
+		goto leave_out;
+
+	/* A page with a hardware error is found when it is to be restored. */
+	err = kho_ioptdesc_check_shared(phys);
+	if (err == -ENOMEM)
+		return err;
+	why = "no such page is preserved";
+	if (err == -ENOENT)
+		goto leave_out;
 
 	old = kzalloc_obj(*old);
 	if (!old)
 		return -ENOMEM;
-	old->shift = shift;
+	old->shift = offset_in_page(rec->page);
 	old->left = rec->parts;
 	err = xa_insert(&part_in.pages, PHYS_PFN(phys), old, GFP_KERNEL);
 	if (!err)
 		return 0;
 	kfree(old);
-	if (err == -EBUSY) {
-		part_refuse(-EINVAL, phys, "cannot restore, its page has two records");
-		err = 0;
-	}
-	return err;
+	if (err != -EBUSY)
+		return err;
+	why = "the page has another one";
+
+leave_out:
+	pr_warn_ratelimited("record of tables at %pa is left out: %s (%pe)\n",
+			    &phys, why, ERR_PTR(-EINVAL));
+	return 0;
 }
 
 /*
@@ -363,7 +462,7 @@ static int part_read(void)
 			if (err == -ENOMEM)
 				return err;
 			if (err) {
-				pr_err("cannot read the list of tables that share pages, at %pa (%pe): the rest of them stay preserved\n",
+				pr_err("cannot read records of tables at %pa (%pe): the rest stay preserved\n",
 				       &part_in.next, ERR_PTR(err));
 				part_in.next = 0;
 				break;
@@ -379,6 +478,7 @@ static int part_read(void)
 		part_in.next = chunk->next;
 		part_in.chunk = NULL;
 		iommu_free_pages(chunk);
+		cond_resched();
 	}
 	return 0;
 }
@@ -428,12 +528,16 @@ struct ioptdesc *__iommu_claim_part(phys_addr_t phys, size_t size)
 	if ((size && iommu_part_shift(size) != old->shift) ||
 	    !IS_ALIGNED(phys, 1UL << old->shift))
 		return ERR_PTR(part_refuse(-EINVAL, phys,
-					   "cannot restore, the tables there have %lu bytes",
+					   "restore, the tables there have %lu bytes",
 					   1UL << old->shift));
 	nr = offset_in_page(phys) >> old->shift;
 	if (!(old->left & BIT(nr)))
 		return ERR_PTR(part_refuse(-ENOENT, phys,
-					   "cannot restore, it is not preserved, or already restored"));
+					   "restore, it is not preserved, or already restored"));
+	/* Also if the page got the error after its first table was restored. */
+	if (old->whole && PageHWPoison(old->whole->page))
+		return ERR_PTR(part_refuse(-EHWPOISON, phys,
+					   "restore, its page has a hardware error"));
 	if (!old->whole) {
 		err = part_adopt(old, pfn);
 		if (err)

@@ -427,21 +427,22 @@ static void iommu_part_double_free(struct kunit *test)
 static long preserve_first(struct kunit *test)
 {
 	void *virt = get_part(test, PAGE_SIZE / 2);
+	int err = iommu_preserve_pages(virt);
 
-	KUNIT_ASSERT_EQ(test, iommu_preserve_pages(virt), 0);
-	iommu_unpreserve_pages(virt);
+	if (!err)
+		iommu_unpreserve_pages(virt);
 	iommu_free_pages(virt);
+	if (err == -EOPNOTSUPP)
+		kunit_skip(test, "needs kho=on, and not kho_format=v4");
+	KUNIT_ASSERT_EQ(test, err, 0);
 	return count_pages();
 }
 
 static void iommu_part_preserve(struct kunit *test)
 {
+	long before = preserve_first(test);
 	void *a, *b, *c;
-	long before;
 
-	if (!kho_is_enabled())
-		kunit_skip(test, "needs kho=on");
-	before = preserve_first(test);
 	a = get_part(test, PAGE_SIZE / 4);
 	b = get_part(test, PAGE_SIZE / 4);
 	c = get_part(test, PAGE_SIZE / 4);
@@ -486,12 +487,9 @@ static void iommu_part_preserve(struct kunit *test)
 static void iommu_part_preserve_list(struct kunit *test)
 {
 	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+	long before = preserve_first(test);
 	void *virt[3], *page;
-	long before;
 
-	if (!kho_is_enabled())
-		kunit_skip(test, "needs kho=on");
-	before = preserve_first(test);
 	page = get_part(test, PAGE_SIZE);
 	for (int i = 0; i < ARRAY_SIZE(virt); i++) {
 		virt[i] = get_part(test, PAGE_SIZE / 4);
@@ -530,11 +528,11 @@ static void iommu_part_preserve_many(struct kunit *test)
 {
 	const unsigned int nr = PAGE_SIZE / 8;
 	void **virt = kunit_kcalloc(test, nr, sizeof(*virt), GFP_KERNEL);
-	long before;
+	long before = preserve_first(test);
 
 	KUNIT_ASSERT_NOT_NULL(test, virt);
-	if (!kho_is_enabled())
-		kunit_skip(test, "needs kho=on");
+	if (PAGE_SIZE > SZ_16K)
+		kunit_skip(test, "a page with records is for 256 MiB of tables");
 	for (int round = 0; round < 2; round++) {
 		before = count_pages();
 		for (unsigned int i = 0; i < nr; i++) {
@@ -551,7 +549,9 @@ static void iommu_part_preserve_many(struct kunit *test)
 		if (round)
 			expect_pages(test, before, 0);
 		else
-			KUNIT_EXPECT_LE(test, count_pages() - before, 2);
+			KUNIT_EXPECT_LE(test, count_pages() - before,
+					IS_ENABLED(CONFIG_KEXEC_HANDOVER_DEBUG) ?
+					nr / 2 / 16 : 2);
 	}
 }
 

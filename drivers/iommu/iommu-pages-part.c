@@ -13,7 +13,6 @@
 #include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/hash.h>
-#include <linux/kho/abi/iommu_parts.h>
 #include <linux/kho_memdesc.h>
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -274,7 +273,7 @@ void iommu_free_part(struct ioptdesc *part)
 		memset(ioptdesc_address(part), 0, 1UL << part->part_shift);
 
 #ifdef CONFIG_KEXEC_HANDOVER_DEBUG
-	WARN_ONCE(shared->preserved && shared->preserved->parts & bit,
+	WARN_ONCE(READ_ONCE(shared->preserved) & bit,
 		  "table is freed, but not unpreserved\n");
 #endif
 	spin_lock_irqsave(&bucket->lock, flags);
@@ -317,7 +316,7 @@ bool iommu_part_is_free(struct ioptdesc *part)
  * @shift: log2 of the size of a table
  * @used: a bit for each table that this kernel must not hand out
  *
- * Requests for memory of the page's own node and zone get the other parts.
+ * Ordinary requests for memory of the page's node get the other parts.
  *
  * Context: Process context, may sleep.
  * Return: the descriptor of the page, or an error like iommu_restore_pages().
@@ -325,7 +324,7 @@ bool iommu_part_is_free(struct ioptdesc *part)
 struct ioptdesc *iommu_adopt_parts(phys_addr_t phys, unsigned int shift,
 				   unsigned long used)
 {
-	struct part_key key = { .shift = shift };
+	struct part_key key = { .shift = shift, .zone = gfp_zone(GFP_KERNEL) };
 	struct ioptdesc *whole, *parts;
 	struct ioptdesc_shared *shared;
 
@@ -340,7 +339,6 @@ struct ioptdesc *iommu_adopt_parts(phys_addr_t phys, unsigned int shift,
 	}
 
 	key.nid = page_to_nid(whole->page);
-	key.zone = page_zonenum(whole->page);
 	part_divide(whole, shared, parts, &key, part_all(shift) & ~used);
 	guard(spinlock_irqsave)(&shared->bucket->lock);
 	if (shared->free)

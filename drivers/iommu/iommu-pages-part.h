@@ -51,7 +51,8 @@ struct part_key {
  * @node: in the bucket, while a part is free
  * @bucket: the bucket of @key, the lock of which protects @node and @free
  * @whole: the descriptor of the page
- * @preserved: which tables are preserved over the next kexec, or NULL if none is
+ * @record: what the next kernel is told of @preserved; NULL if that is 0
+ * @preserved: a bit for each table that is preserved over the next kexec
  * @free: a bit for each part
  * @key: for whom these parts are
  */
@@ -60,7 +61,8 @@ struct ioptdesc_shared {
 	struct part_bucket *bucket;
 	struct ioptdesc *whole;
 #ifdef CONFIG_KEXEC_HANDOVER
-	struct kho_iommu_parts *preserved;
+	struct kho_iommu_parts *record;
+	unsigned long preserved;
 #endif
 	unsigned long free;
 	struct part_key key;
@@ -82,10 +84,10 @@ struct ioptdesc *__iommu_claim_part(phys_addr_t phys, size_t size);
 void iommu_commit_part(struct ioptdesc *part);
 void iommu_unclaim_part(struct ioptdesc *part);
 
-/* All tables of the previous kernel that shared pages are restored, or gone. */
+/* No record of the previous kernel is left. */
 extern bool iommu_no_old_parts;
 
-/* See __iommu_claim_part(). Mostly there are none, and nothing is to be locked. */
+/* See __iommu_claim_part(). Mostly there are no records, and no lock is taken. */
 static inline struct ioptdesc *iommu_claim_part(phys_addr_t phys, size_t size)
 {
 	if (likely(READ_ONCE(iommu_no_old_parts)))

@@ -160,6 +160,7 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys);
 int kho_ioptdesc_preserve(struct ioptdesc *iopt);
 void kho_ioptdesc_unpreserve(struct ioptdesc *iopt);
 struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys);
+int kho_ioptdesc_check_shared(phys_addr_t phys);
 struct ioptdesc *kho_ioptdesc_restore_shared_noprof(phys_addr_t phys);
 int kho_ioptdesc_preserve_list(struct list_head *list);
 void kho_ioptdesc_unpreserve_list(struct list_head *list);

@@ -202,10 +202,7 @@ static __always_inline bool kho_type_supported(enum kho_memdesc type, unsigned i
 	return !kho_write_v4 || order < kho_types[type].nr_v4_orders;
 }
 
-/*
- * Do tables smaller than a page share @page, and @type says that they do not, or
- * the other way round?
- */
+/* Does @type disagree with @page about whether small tables share the page? */
 static __always_inline bool kho_ioptdesc_mismatch(struct page *page,
 						  enum kho_memdesc type)
 {

@@ -36,7 +36,8 @@ static void ioptdesc_map_del(struct ioptdesc *iopt)
  * @iopt: its descriptor; on no list and not waiting to be freed
  *
  * If @iopt is the descriptor of a page that smaller tables share, the page is
- * preserved. Who divides the page hands over what the page does not say.
+ * preserved. The caller must record which of its tables are preserved, and how
+ * large they are.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
@@ -46,7 +47,7 @@ int kho_ioptdesc_preserve(struct ioptdesc *iopt)
 	const enum kho_memdesc type = ioptdesc_type(iopt);
 	const char *why = NULL;
 
-	/* The page that tables share is on no list: what is there is its parts. */
+	/* The descriptor of a shared page is on no list: @parts lies where that is. */
 	if (iopt->part_shift) {
 		if (iopt != page_ioptdesc(iopt->page))
 			why = "it is a part of a page";
@@ -78,7 +79,7 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_unpreserve);
  * @list: list of &ioptdesc.iopt_freelist_elm, which is left as it is
  *
  * Preserves all page tables of the list, or none. Tables that share a page are
- * left out: they are not preserved one by one.
+ * left out: iommu_preserve_pages_list() preserves these.
  *
  * Context: Process context, may sleep.
  * Return: 0, or an error as listed in "Typed kexec handover".
@@ -215,6 +216,19 @@ struct ioptdesc *kho_ioptdesc_restore_noprof(phys_addr_t phys)
 EXPORT_SYMBOL_GPL(kho_ioptdesc_restore_noprof);
 
 /**
+ * kho_ioptdesc_check_shared - is this a page that IOMMU tables shared
+ * @phys: physical address of the page
+ *
+ * Context: As kho_ioptdesc_restore().
+ * Return: 0 if the page is preserved, and not yet restored; %-ENOENT if not;
+ *	%-EHWPOISON if it has a hardware error; or early in the boot %-ENOMEM.
+ */
+int kho_ioptdesc_check_shared(phys_addr_t phys)
+{
+	return kho_check_stamp(phys, 0, KHO_MEMDESC_IOPTDESC_SHARED);
+}
+
+/**
  * kho_ioptdesc_restore_shared - restore a page that IOMMU tables shared
  * @phys: physical address of the page
  *
@@ -299,7 +313,8 @@ EXPORT_SYMBOL_GPL(kho_ioptdesc_commit_noprof);
 
 /**
  * kho_ioptdesc_abort - undo kho_ioptdesc_claim()
- * @list: from kho_ioptdesc_claim(); empty afterwards
+ * @list: from kho_ioptdesc_claim(), without tables that share a page; empty
+ *	afterwards
  *
  * Afterwards anybody can restore the page tables again.
  *

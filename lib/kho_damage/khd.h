@@ -55,6 +55,7 @@ enum khd_place {
 	KHD_ROOT_UNALIGNED,
 	KHD_LAST_NODE,		/* of the map */
 	KHD_FIRST_SPLIT,	/* the first split pages in the map */
+	KHD_FIRST_IOPTDESC,	/* the first IOMMU table of a page */
 	KHD_CHUNK,		/* the first page with records of slabs */
 	KHD_CHUNK_UNALIGNED,
 };
@@ -90,6 +91,8 @@ enum khd_parts {
 	KHD_PARTS_SMALL,
 	KHD_PARTS_BITS,
 	KHD_PARTS_NONE,
+	KHD_PARTS_NOT_PRESERVED,
+	KHD_PARTS_TYPE,
 };
 
 /* Whose data is damaged */

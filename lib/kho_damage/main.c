@@ -27,8 +27,9 @@
  * "damage" logs what the next kernel has to do:
  *
  * expect left out WHAT ADDRESS
- *	It has to report that it left this out. WHAT is key, node, subtree, slab
- *	or metadata, and ADDRESS is a physical address, or the key.
+ *	It has to report that it left this out. WHAT is key, node, subtree, slab,
+ *	metadata, table (a record of small IOMMU tables) or tables (a list of
+ *	such records), and ADDRESS is a physical address, or the key.
  * expect kept ADDRESS, order ORDER, type TYPE
  *	It must not understand this memory, and has to keep it.
  * expect flood NUMBER
@@ -187,6 +188,8 @@ static const struct khd_kind {
 	{ "parts-bits", khd_parts, KHD_PARTS_BITS, true },
 	{ "parts-none", khd_parts, KHD_PARTS_NONE, true },
 	{ "parts-next-beyond", khd_parts_next, KHD_BEYOND, true },
+	{ "parts-not-preserved", khd_parts, KHD_PARTS_NOT_PRESERVED },
+	{ "parts-type", khd_parts, KHD_PARTS_TYPE, true },
 	{ "parts-next-unaligned", khd_parts_next, KHD_PAGE_UNALIGNED },
 	{ "parts-next-folio", khd_parts_page, KHO_MEMDESC_FOLIO },
 	{ "parts-next-zero", khd_parts_page, KHO_MEMDESC_IOPTDESC },

@@ -69,6 +69,18 @@ int khd_parts(u64 what)
 		rec->page = phys | (PAGE_SHIFT - 1);
 		rec->parts = 0;
 		break;
+	case KHD_PARTS_NOT_PRESERVED:
+		rec->page = phys | (PAGE_SHIFT - 1);
+		rec->parts = 1;
+		break;
+	case KHD_PARTS_TYPE:
+		/* A table that has its page alone can still be restored. */
+		phys = khd_place(KHD_FIRST_IOPTDESC);
+		if (!phys)
+			return -ENOENT;
+		rec->page = phys | (PAGE_SHIFT - 1);
+		rec->parts = 1;
+		break;
 	}
 	return khd_expect("table", phys);
 }

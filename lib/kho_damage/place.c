@@ -95,6 +95,17 @@ static int khd_first_split(unsigned long key, void *data)
 	return 1;
 }
 
+static int khd_first_ioptdesc(unsigned long key, void *data)
+{
+	unsigned int order, type;
+	phys_addr_t phys = kho_decode_key(key, &order, &type);
+
+	if (type != KHO_MEMDESC_IOPTDESC || order)
+		return 0;
+	*(phys_addr_t *)data = phys;
+	return 1;
+}
+
 static phys_addr_t khd_end_of_memory(void)
 {
 	unsigned long end = 0;
@@ -120,6 +131,7 @@ u64 khd_place(enum khd_place place)
 {
 	const struct kho_radix_walk_cb node = { .node = khd_last_node };
 	const struct kho_radix_walk_cb split = { .leaf = khd_first_split };
+	const struct kho_radix_walk_cb table = { .leaf = khd_first_ioptdesc };
 	phys_addr_t phys = 0;
 
 	switch (place) {
@@ -150,6 +162,9 @@ u64 khd_place(enum khd_place place)
 		return phys;
 	case KHD_FIRST_SPLIT:
 		kho_radix_walk_tree(&khd_map, &split, &phys);
+		return phys;
+	case KHD_FIRST_IOPTDESC:
+		kho_radix_walk_tree(&khd_map, &table, &phys);
 		return phys;
 	case KHD_CHUNK:
 		return khd_first_chunk();

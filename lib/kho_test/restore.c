@@ -195,9 +195,7 @@ static int kmt_check_restored(const struct kmt_object *obj,
 			   (long)phys_to_virt(entry->phys),
 			   (long)kasan_reset_tag(obj->addr));
 
-	/* Once all tables of a page are restored, KHO knows no parts there. */
-	kmt_expect_error(obj, "restore twice", -ENOENT,
-			 obj->type->ops->part ? -EINVAL : -ENOENT,
+	kmt_expect_error(obj, "restore twice", -ENOENT, -ENOENT,
 			 kmt_restore(obj, entry->phys));
 
 	if (kmt_in_slab(obj))

@@ -105,6 +105,17 @@ static void *kmt_restore_ioptdesc(const struct kmt_object *obj, phys_addr_t phys
 	return phys_to_virt(phys);
 }
 
+/* Pages are not taken for smaller tables, and tables without a size are none. */
+static void kmt_bad_size(const struct kmt_object *obj, phys_addr_t phys)
+{
+	struct iommu_pages_list list = IOMMU_PAGES_LIST_INIT(list);
+
+	kmt_expect(obj, "call that has to fail", "small table", -EINVAL,
+		   iommu_claim_pages(phys, PAGE_SIZE / 4, &list));
+	kmt_expect(obj, "call that has to fail", "no size", -EINVAL,
+		   iommu_claim_pages(phys, 0, &list));
+}
+
 /* A list whose last page is not there, and one that has a page twice. */
 static void kmt_bad_list(const struct kmt_object *obj, phys_addr_t phys)
 {
@@ -153,6 +164,7 @@ static void kmt_bad_ioptdesc(const struct kmt_object *obj, phys_addr_t phys)
 			 kho_folio_restore(phys));
 	kmt_expect_error(obj, "ioptdesc as pages", -EINVAL, -EINVAL,
 			 kho_pages_restore(phys, obj->order));
+	kmt_bad_size(obj, phys);
 	kmt_bad_list(obj, phys);
 	if (!obj->index)
 		kmt_bad_list_leak(obj, phys);
@@ -188,7 +200,11 @@ static long kmt_iommu_pages(void)
 	return global_node_page_state_snapshot(NR_IOMMU_PAGES);
 }
 
-/* Both counters have to move as the first of them does. Returns by how much. */
+/*
+ * Both counters have to move as the first of them does. Whether all pages are gone in
+ * the end is seen when the last kernel is compared with one without a handover.
+ * Returns by how much the counters have moved.
+ */
 static long kmt_follow_iommu(long before)
 {
 	const long nr_pages = kmt_iommu_pages() - before;

@@ -16,7 +16,8 @@
  * subtree KHO_IOMMU_PARTS_SUBTREE is the first chunk, and each chunk has the
  * address of the next one.
  *
- * Tables of these pages that no record names are free in the next kernel.
+ * In a page that has a record, a table whose bit is clear is free in the next
+ * kernel. A page without a record stays preserved, and nobody gets it.
  */
 
 #define KHO_IOMMU_PARTS_SUBTREE	"iommu-parts"
