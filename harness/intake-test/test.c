@@ -131,7 +131,7 @@ static void test_unknown(void)
 	CHECK(in_map(18 * M, 0, KHO_MEMDESC_FOLIO) && held(18 * M, 1));
 	CHECK(kho_kept.entries == 4 && kho_kept.pages == 1 + 16 + 2048 + 65536);
 	CHECK(!strstr(klog, "left out"));
-	CHECK(strstr(klog, "kept 0x1000000, order 0, type 14: unknown type\n"));
+	CHECK(strstr(klog, "kept 0x1100000, order 4, type 63: unknown type\n"));
 	CHECK(strstr(klog, "kept 0x4000000, order 11, type 11: order that"));
 	done();
 
@@ -250,9 +250,9 @@ static void test_impossible(void)
 {
 	begin("what cannot be is dropped, whatever the type");
 	add(16 * M, 0, 15);				/* reserved */
-	add(8 * M, 12, 14);				/* in part */
+	add(8 * M, 12, KHO_NR_MEMDESC);		/* in part */
 	add(MEMORY_SIZE - 4 * M, 0, 20);		/* scratch */
-	add(2 * MEMORY_SIZE, 0, 14);			/* beyond memory */
+	add(2 * MEMORY_SIZE, 0, KHO_NR_MEMDESC);	/* beyond memory */
 	add(FDT, 0, 15);				/* another's */
 	divide(16 * M, P);
 	CHECK(!take_in(false));
