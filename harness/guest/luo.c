@@ -7,8 +7,8 @@
  *                               preserve the same memfd in a new one, stay
  *   luo retrieve SESSION OUT    retrieve it, copy it to OUT, finish the session
  *
- * A session also has a memfd of hugetlb, if there is a pool for pages of the default
- * size: a page with contents, a hole, a page with contents (or one page, if pages are
+ * A session also has a memfd of hugetlb, if there is a pool for its pages of 2 MiB or,
+ * if that is the default size, of 1 GiB: a page with contents, a hole, a page with contents (or one page, if pages are
  * large). What it looks like, and the counters of the pool, are compared.
  *
  * A session lives as long as somebody holds its file descriptor: "stay" means
@@ -25,6 +25,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <linux/liveupdate.h>
+
+#ifndef MFD_HUGE_SHIFT
+#define MFD_HUGE_SHIFT	26
+#endif
 
 #define TOKEN		0x10c0ffee
 #define HUGE_TOKEN	0x10c0fffe
@@ -54,15 +58,43 @@ static void expect(const char *what, long expected, long found)
 		errx(1, "hugetlb: %s: expected %ld, found %ld", what, expected, found);
 }
 
-/* The pool, as /proc/meminfo shows it. */
+/* 2 MiB, which every kernel here has, or 1 GiB if that is the default. */
+static long huge_size(void)
+{
+	return meminfo("Hugepagesize") == 1 << 20 ? 1L << 30 : 2L << 20;
+}
+
+static int huge_pages(void)
+{
+	return huge_size() > 64 << 20 ? 1 : 3;
+}
+
+/* The pool of that size: 0 if there is none. */
 struct pool {
 	long total, free, reserved;
 };
 
+static long pool_file(const char *name)
+{
+	char path[96];
+	long value = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%ldkB/%s",
+		 huge_size() >> 10, name);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%ld", &value) != 1)
+		errx(1, "%s", path);
+	fclose(f);
+	return value;
+}
+
 static struct pool pool(void)
 {
-	return (struct pool){ meminfo("HugePages_Total"), meminfo("HugePages_Free"),
-			      meminfo("HugePages_Rsvd") };
+	return (struct pool){ pool_file("nr_hugepages"), pool_file("free_hugepages"),
+			      pool_file("resv_hugepages") };
 }
 
 static void expect_pool(const char *when, struct pool before, long total, long free)
@@ -74,16 +106,6 @@ static void expect_pool(const char *when, struct pool before, long total, long f
 		errx(1, "hugetlb: the pool %s: %ld pages, %ld free, %ld reserved, was %ld, %ld, %ld",
 		     when, now.total, now.free, now.reserved, before.total, before.free,
 		     before.reserved);
-}
-
-static long huge_size(void)
-{
-	return meminfo("Hugepagesize") * 1024;
-}
-
-static int huge_pages(void)
-{
-	return huge_size() > 64 << 20 ? 1 : 3;
 }
 
 static void huge_words(int mem, int write)
@@ -112,9 +134,10 @@ static int new_huge(void)
 {
 	int mem;
 
-	if (meminfo("HugePages_Total") <= 0)
+	if (!pool().total)
 		return -1;
-	mem = memfd_create("huge", MFD_HUGETLB | MFD_ALLOW_SEALING);
+	mem = memfd_create("huge", MFD_HUGETLB | MFD_ALLOW_SEALING |
+			   __builtin_ctzl(huge_size()) << MFD_HUGE_SHIFT);
 	if (mem < 0)
 		err(1, "memfd_create of hugetlb");
 	if (ftruncate(mem, huge_pages() * huge_size()))
