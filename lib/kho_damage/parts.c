@@ -85,11 +85,10 @@ int khd_parts(u64 what)
 	return khd_expect("table", phys);
 }
 
-/* The list goes on where there is no chunk. */
-int khd_parts_next(u64 place)
+/* The list of records goes on at @phys, where there are none. */
+static int khd_parts_link(phys_addr_t phys)
 {
 	struct kho_iommu_parts_chunk *chunk = khd_parts_chunk();
-	phys_addr_t phys = khd_place(place);
 
 	if (!chunk || !phys)
 		return -ENOENT;
@@ -99,16 +98,17 @@ int khd_parts_next(u64 place)
 	return khd_expect("tables", phys);
 }
 
+int khd_parts_next(u64 place)
+{
+	return khd_parts_link(khd_place(place));
+}
+
 /* The list goes on with memory of that type, which is all zeroes. */
 int khd_parts_page(u64 type)
 {
-	struct kho_iommu_parts_chunk *chunk = khd_parts_chunk();
 	phys_addr_t phys = khd_new_pages(0);
 
-	if (!chunk || !phys || khd_add_pages(phys, 0, type))
+	if (!phys || khd_add_pages(phys, 0, type))
 		return -ENOENT;
-	while (chunk->next)
-		chunk = phys_to_virt(chunk->next);
-	chunk->next = phys;
-	return khd_expect("tables", phys);
+	return khd_parts_link(phys);
 }

@@ -236,7 +236,10 @@ static int sample_go_on(struct sample *s)
 	err = kho_retrieve_subtree(SUBTREE, &phys, &size);
 	if (err)
 		return err;
-	/* Before it is read: who has it restored knows that it is still there. */
+	/*
+	 * Restore the folio before reading it. If the driver was loaded in this
+	 * kernel before, the folio is gone, and this fails.
+	 */
 	folio = kho_folio_restore(phys);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
