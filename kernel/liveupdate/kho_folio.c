@@ -261,6 +261,10 @@ EXPORT_SYMBOL_GPL(kho_unpreserve_free);
  *
  * It first restores the pages from KHO (using their physical address)
  * and then frees the pages back to the new kernel's page allocator.
+ *
+ * If the memory was released (see Documentation/admin-guide/mm/kho.rst), it is not
+ * found, and nothing happens. Memory that is not part of a subtree has to be
+ * restored before it is read: it can have been released and have another owner.
  */
 void kho_restore_free(void *mem)
 {
@@ -270,7 +274,9 @@ void kho_restore_free(void *mem)
 		return;
 
 	folio = kho_folio_restore(__pa(mem));
-	if (!WARN_ON(IS_ERR(folio)))
+	if (!IS_ERR(folio))
 		folio_put(folio);
+	else
+		WARN_ON(PTR_ERR(folio) != -ENOENT);
 }
 EXPORT_SYMBOL_GPL(kho_restore_free);

@@ -29,6 +29,9 @@ static DEFINE_XARRAY(kho_errors);
 /* The list of the previous kernel, until it is counted; NULL if none. */
 static struct kho_memory_errors *kho_errors_in __initdata;
 
+/* Some pages have errors that only the previous kernel knows of. */
+bool kho_memory_errors_lost;
+
 /**
  * kho_memory_error_add - remember that a page has a hardware error
  * @pfn: page frame number of the page
@@ -139,13 +142,21 @@ void __init kho_memory_errors_init(void)
 	phys_addr_t phys;
 	size_t size;
 
-	if (kho_retrieve_subtree(KHO_MEMORY_ERRORS_SUBTREE, &phys, &size))
+	switch (kho_retrieve_subtree(KHO_MEMORY_ERRORS_SUBTREE, &phys, &size)) {
+	case 0:
+		break;
+	case -ENOENT:
 		return;
+	default:
+		kho_memory_errors_lost = true;
+		return;
+	}
 	errors = phys_to_virt(phys);
 	if (!IS_ALIGNED(phys, PAGE_SIZE) || size < sizeof(*errors) ||
 	    errors->version != KHO_MEMORY_ERRORS_VERSION ||
 	    struct_size(errors, pfn, errors->nr) > size) {
 		pr_err("the list of pages with hardware errors is damaged, or of another version\n");
+		kho_memory_errors_lost = true;
 		return;
 	}
 	kho_errors_in = errors;
@@ -215,8 +226,14 @@ void __init kho_memory_errors_count(void)
 		else if (page && IS_ENABLED(CONFIG_MEMORY_FAILURE))
 			pr_err("page %#llx has a hardware error, but is not kept\n",
 			       errors->pfn[i]);
+		if (!page || !PageHWPoison(page))
+			kho_memory_errors_lost = true;
 	}
 	pr_info("%u pages had hardware errors before\n", errors->nr);
-	/* Do not free the list: debugfs shows it. */
+	/*
+	 * Restore the list, so that it is not counted as memory that nobody
+	 * wants, but do not free it: debugfs shows it.
+	 */
+	kho_folio_restore(virt_to_phys(errors));
 	kho_errors_in = NULL;
 }

@@ -476,8 +476,6 @@ int __init kho_preserved_settle(phys_addr_t fdt)
 	if (lost)
 		pr_err("%lu preservations are lost to reservations of this boot\n",
 		       lost);
-	if (kho_preserved.map)
-		kho_sum_log(kho_preserved.map, "took in");
 	return 0;
 }
 
@@ -547,6 +545,11 @@ void __init kho_preserved_finish(void)
 {
 	/* kho_preserved_settle() has set the map to NULL if it failed. */
 	if (kho_preserved.map) {
+		/*
+		 * Only now, because before alternatives are patched counting the
+		 * bits of a leaf takes ten times as long.
+		 */
+		kho_sum_log(kho_preserved.map, "took in");
 		kho_preserved_copy_map();
 		kho_preserved_free_nodes(kho_preserved.map,
 					 KHO_TREE_MAX_DEPTH - 1);

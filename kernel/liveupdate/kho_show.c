@@ -35,16 +35,22 @@ static const char *const kho_fate_names[KHO_NR_FATES] = {
 static enum kho_fate kho_fate(unsigned long pfn, unsigned int order,
 			      unsigned int type)
 {
-	struct page *page = pfn_to_online_page(pfn);
-	union kho_page_info info;
+	union kho_page_info info = { };
+	struct page *page;
 
-	if (!page)
-		return KHO_FATE_RESTORED;
-	info.page_private = READ_ONCE(page->private);
+	/* What was restored may be free, offline and gone by now. */
+	get_online_mems();
+	page = pfn_to_online_page(pfn);
+	if (page)
+		info.page_private = READ_ONCE(page->private);
+	put_online_mems();
 	if (info.type != type || info.order != order)
 		return KHO_FATE_RESTORED;
-	/* A claim is given back, or turns into a restore in no time. */
-	if (info.magic == KHO_PAGE_MAGIC || info.magic == KHO_PAGE_CLAIMED)
+	/*
+	 * Not a claim: it turns into a restore in no time, or is that of a slab
+	 * whose objects are restored as copies.
+	 */
+	if (info.magic == KHO_PAGE_MAGIC)
 		return KHO_FATE_UNCLAIMED;
 	return info.magic == KHO_PAGE_POISONED ? KHO_FATE_POISONED :
 						 KHO_FATE_RESTORED;

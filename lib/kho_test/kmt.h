@@ -203,7 +203,8 @@ struct kmt_manifest *kmt_take_manifest(void);
 struct kmt_entry *kmt_take_entries(const struct kmt_manifest *manifest);
 
 /* restore.c */
-int kmt_cmd_restore(u64 unused);
+int kmt_cmd_take(u64 unused);
+int kmt_cmd_restore(u64 released);
 
 /* poison.c */
 int kmt_cmd_poison(u64 unused);

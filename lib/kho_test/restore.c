@@ -268,6 +268,27 @@ static void kmt_check_poisoned(const struct kmt_manifest *manifest)
 	pr_info("%lu poisoned objects were not restored\n", kmt_poisoned);
 }
 
+/* Memory that was released to the page allocator must not be found any more. */
+static int kmt_restore_released(const struct kmt_entry *entry)
+{
+	struct kmt_object *obj = kmt_entry_object(entry);
+	struct handover_test_stats *stats;
+
+	if (!obj)
+		return -ENOMEM;
+	stats = &obj->type->stats;
+	/* In the report it counts as restored and freed: it is free memory. */
+	if (kmt_expect_error(obj, "restore released memory", -ENOENT, -ENOENT,
+			     kmt_restore(obj, entry->phys))) {
+		stats->restored++;
+		stats->freed++;
+	} else {
+		stats->lost++;
+	}
+	kfree(obj);
+	return 0;
+}
+
 static int kmt_restore_all(const struct kmt_entry *entries, unsigned int nr)
 {
 	void **restored;
@@ -287,17 +308,19 @@ static int kmt_restore_all(const struct kmt_entry *entries, unsigned int nr)
 	return err;
 }
 
+/* What "take" has found. */
+static struct kmt_manifest *kmt_taken;
+static struct kmt_entry *kmt_taken_entries;
+
 /**
- * kmt_cmd_restore - Restore all that the previous kernel has handed over
+ * kmt_cmd_take - Restore the list of what is handed over, and nothing else yet
  * @unused: Commands get a number.
  *
- * Return: 0 or an error; failed checks are none.
+ * Return: 0 or an error.
  */
-int kmt_cmd_restore(u64 unused)
+int kmt_cmd_take(u64 unused)
 {
 	struct kmt_manifest *manifest;
-	struct kmt_entry *entries;
-	int err;
 
 	if (kmt_restored)
 		return -ENOENT;
@@ -307,20 +330,57 @@ int kmt_cmd_restore(u64 unused)
 
 	/* From here on nothing can be done a second time. */
 	kmt_restored = true;
-	entries = kmt_take_entries(manifest);
-	if (IS_ERR(entries))
-		return PTR_ERR(entries);
+	kmt_taken_entries = kmt_take_entries(manifest);
+	if (IS_ERR(kmt_taken_entries))
+		return PTR_ERR(kmt_taken_entries);
+	kmt_taken = manifest;
+	return 0;
+}
+
+static int kmt_restore_taken(bool released)
+{
+	int err = 0;
 
 	kmt_bad_addresses();
+	if (released) {
+		for (unsigned int i = 0; !err && i < kmt_taken->nr_entries; i++)
+			err = kmt_restore_released(&kmt_taken_entries[i]);
+		return err;
+	}
+
 	kmt_start_iommu();
-	err = kmt_restore_all(entries, manifest->nr_entries);
+	err = kmt_restore_all(kmt_taken_entries, kmt_taken->nr_entries);
 	if (err)
 		return err;
 
 	kmt_check_areas();
 	kmt_check_slabs();
-	kmt_check_poisoned(manifest);
-	vfree(entries);
-	kho_restore_free(manifest);
+	kmt_check_poisoned(kmt_taken);
+	return 0;
+}
+
+/**
+ * kmt_cmd_restore - Restore all that the previous kernel has handed over
+ * @released: 1: it was released to the page allocator, and must not be found
+ *
+ * Return: 0 or an error; failed checks are none.
+ */
+int kmt_cmd_restore(u64 released)
+{
+	int err;
+
+	if (!kmt_taken) {
+		err = kmt_cmd_take(0);
+		if (err)
+			return err;
+	}
+
+	err = kmt_restore_taken(released);
+	if (err)
+		return err;
+
+	vfree(kmt_taken_entries);
+	kho_restore_free(kmt_taken);
+	kmt_taken = NULL;
 	return 0;
 }

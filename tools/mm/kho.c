@@ -3,11 +3,13 @@
  * kho: show what kexec handover hands over, and what it was handed
  *
  * Reads the lists in /sys/kernel/debug/kho, which need CAP_SYS_ADMIN and
- * CONFIG_KEXEC_HANDOVER_DEBUGFS. See Documentation/admin-guide/mm/kho.rst.
+ * CONFIG_KEXEC_HANDOVER_DEBUGFS, and releases memory that nobody restores. See
+ * Documentation/admin-guide/mm/kho.rst.
  */
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -323,6 +325,38 @@ static void json_list(const struct list *list, bool last)
 	printf("\n    ]\n  }%s\n", last ? "" : ",");
 }
 
+/* Let the kernel release memory that nobody has restored. */
+static void release_memory(const char *what)
+{
+	const size_t len = strlen(what);
+	char path[4096];
+	int fd;
+
+	if (!len)
+		errx(1, "--release: release what?");
+	snprintf(path, sizeof(path), "%s/in/release", root);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		err(1, "%s (is debugfs mounted, and was memory handed over?)", path);
+	if (write(fd, what, len) == (ssize_t)len) {
+		close(fd);
+		return;
+	}
+	switch (errno) {
+	case ENOENT:
+		errx(1, "%s: nothing there can be released", what);
+	case EBUSY:
+		errx(1, "%s: live update sessions are left: finish and close them", what);
+	case EHWPOISON:
+		errx(1, "%s: what is there may have hardware errors", what);
+	case EINVAL:
+		errx(1, "%s: neither \"all\", nor a type of the sums, nor a range of the list",
+		     what);
+	default:
+		err(1, "%s", what);
+	}
+}
+
 static void print_help(FILE *to)
 {
 	fprintf(to,
@@ -337,11 +371,13 @@ static void print_help(FILE *to)
 		"  -m, --map        physical memory as letters, one for each type\n"
 		"  -u, --unclaimed  list, map and pieces: only what nobody has restored\n"
 		"  -j, --json       types and pieces as JSON, sizes in bytes\n"
+		"  -R, --release=WHAT  give memory that nobody has restored to the page\n"
+		"                   allocator: \"all\", a type, or a range as in --list\n"
 		"  -r, --root=DIR   where the lists are (/sys/kernel/debug/kho)\n"
 		"  -h, --help       this text\n"
 		"\n"
 		"Without --list, --map and --json: a sum for each type.\n"
-		"Exit status: 0, or 1 if a list cannot be read.\n");
+		"Exit status: 0, or 1 if a list cannot be read or nothing was released.\n");
 }
 
 int main(int argc, char **argv)
@@ -353,17 +389,19 @@ int main(int argc, char **argv)
 		{ "map", no_argument, NULL, 'm' },
 		{ "unclaimed", no_argument, NULL, 'u' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "release", required_argument, NULL, 'R' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
 	static struct list lists[] = { { .dir = "out" }, { .dir = "in" } };
+	const char *to_release = NULL;
 	bool in = true, out = true;
 	char what = 's';
 	int c;
 
 	page_size = sysconf(_SC_PAGESIZE);
-	while ((c = getopt_long(argc, argv, "iolmujr:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "iolmujR:r:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'i':
 			out = false;
@@ -379,6 +417,9 @@ int main(int argc, char **argv)
 		case 'u':
 			only_unclaimed = true;
 			break;
+		case 'R':
+			to_release = optarg;
+			break;
 		case 'r':
 			root = optarg;
 			break;
@@ -393,6 +434,10 @@ int main(int argc, char **argv)
 	if (optind < argc || (!in && !out)) {
 		print_help(stderr);
 		return 1;
+	}
+	if (to_release) {
+		release_memory(to_release);
+		return 0;
 	}
 	if (only_unclaimed)
 		out = false;
