@@ -5,13 +5,14 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run demo shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
 help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
+	echo '  demo       a live update, step by step as it happens, the stock kernel beside it'
 	echo '  shell      a guest with a shell on this terminal, to try things by hand'
 	echo '  test       build, boot and test everything; ends with "N passed, N failed"'
 	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
@@ -51,7 +52,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run shell test configs sets bench size tree refresh series check bisect fetch:
+run demo shell test configs sets bench size tree refresh series check bisect fetch:
 	exec harness/$@
 
 stock:

@@ -186,6 +186,17 @@ static void check_frozen(int mem)
 	expect("error of fallocate", EPERM, errno);
 }
 
+/* Into the kernel's log, which has the time of it. */
+static void note(const char *what)
+{
+	FILE *f = fopen("/dev/kmsg", "w");
+
+	if (f) {
+		fprintf(f, "user: %s\n", what);
+		fclose(f);
+	}
+}
+
 static int luo_open(void)
 {
 	int fd = open("/dev/liveupdate", O_RDWR);
@@ -261,10 +272,12 @@ static int retrieve(const char *name, const char *out)
 		err(1, "retrieve session %s", name);
 	if (ioctl(session.fd, LIVEUPDATE_SESSION_RETRIEVE_FD, &file))
 		err(1, "retrieve the memfd");
+	note("memfd retrieved");
 	to = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (to < 0)
 		err(1, "%s", out);
 	copy(file.fd, to);
+	note("memfd read");
 	close(to);
 	huge_pool = pool();
 	huge = retrieve_huge(session.fd);
@@ -292,6 +305,7 @@ static void preserve(const char *name, int mem)
 		err(1, "create session %s", name);
 	if (ioctl(session.fd, LIVEUPDATE_SESSION_PRESERVE_FD, &file))
 		err(1, "preserve the memfd");
+	note("memfd preserved");
 	if (huge >= 0) {
 		file.fd = huge;
 		file.token = HUGE_TOKEN;
