@@ -24,9 +24,9 @@ struct ptdesc;
  * allocator had returned it. The allocator's ordinary free function frees the
  * memory:
  *
- * =======================  ===========================  ========================
+ * =======================  ============================ ========================
  * allocate / free          preserve / unpreserve        restore
- * =======================  ===========================  ========================
+ * =======================  ============================ ========================
  * folio_alloc()            kho_folio_preserve()         kho_folio_restore()
  * folio_put()              kho_folio_unpreserve()
  * hugetlb_alloc_folio()    kho_hugetlb_preserve()       kho_hugetlb_restore()
@@ -45,7 +45,7 @@ struct ptdesc;
  * pagetable_free()         kho_ptdesc_unpreserve()
  * memdesc_alloc_node()     kho_ioptdesc_preserve()      kho_ioptdesc_restore()
  * memdesc_free()           kho_ioptdesc_unpreserve()
- * =======================  ===========================  ========================
+ * =======================  ============================ ========================
  *
  * A failed call changes nothing and can be repeated. The preserve functions
  * return 0 and the restore functions return the object, or one of

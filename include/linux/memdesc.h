@@ -35,6 +35,7 @@ struct slab;
  * @NR_MEMDESC_TYPES: how many types there are
  *
  * The values are internal to one running kernel. They are not an ABI.
+ * memdesc_type() returns the type that a memdesc_t was made with.
  */
 enum memdesc_type {
 	MEMDESC_PAGES,
@@ -87,12 +88,9 @@ static __always_inline memdesc_t __memdesc(const void *desc,
 #endif
 }
 
-/**
- * memdesc_type - The type of a descriptor
- * @md: the descriptor
- *
- * Context: Any context.
- * Return: The type that @md was made with.
+/*
+ * The type that @md was made with. Any context. This is no kernel-doc: Sphinx
+ * refuses a function that has the name of an enum.
  */
 static __always_inline enum memdesc_type memdesc_type(memdesc_t md)
 {
