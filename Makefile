@@ -23,7 +23,7 @@ help:
 	echo '  stock      the same without the series'
 	echo '  refresh    write patches/ and the new files from the commits in that tree'
 	echo '  series     the mails of each set of patches, or of SET=; prints their folder'
-	echo '  check      checkpatch, kernel-doc, sparse, and the repository itself'
+	echo '  check      checkpatch, kernel-doc, Sphinx, sparse, and the repository itself'
 	echo '  bisect     build after every patch, new options on and off, and none'
 	echo '  fetch      download the kernel source and check it'
 	echo '  deps       install what the other targets need'
