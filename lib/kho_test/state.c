@@ -167,9 +167,13 @@ int kmt_check_pages(const struct kmt_object *obj)
 	if (ops->like)
 		ops = ops->like;
 	fresh.addr = ops->alloc(&fresh);
-	/* A pool can be empty that this kernel has made large enough. */
+	/*
+	 * A pool can be empty that this kernel has made large enough. And there
+	 * may be no room in one piece for a second folio of 256 MiB.
+	 */
 	if (IS_ERR_OR_NULL(fresh.addr))
-		return ops->shape == KMT_HUGETLB ? 0 : -ENOMEM;
+		return ops->shape == KMT_HUGETLB ||
+		       obj->order > MAX_PAGE_ORDER ? 0 : -ENOMEM;
 
 	for (unsigned long i = 0; i < nr_pages; i++) {
 		if (!kmt_check_page(obj, i, kmt_page(obj, i),
