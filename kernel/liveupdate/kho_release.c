@@ -12,7 +12,6 @@
 
 #include <linux/bitmap.h>
 #include <linux/capability.h>
-#include <linux/cleanup.h>
 #include <linux/debugfs.h>
 #include <linux/hugetlb.h>
 #include <linux/kho/abi/kexec_handover.h>

@@ -337,25 +337,26 @@ int kmt_cmd_take(u64 unused)
 	return 0;
 }
 
-static int kmt_restore_taken(bool released)
+static int kmt_restore_taken(const struct kmt_manifest *manifest,
+			     const struct kmt_entry *entries, bool released)
 {
 	int err = 0;
 
 	kmt_bad_addresses();
 	if (released) {
-		for (unsigned int i = 0; !err && i < kmt_taken->nr_entries; i++)
-			err = kmt_restore_released(&kmt_taken_entries[i]);
+		for (unsigned int i = 0; !err && i < manifest->nr_entries; i++)
+			err = kmt_restore_released(&entries[i]);
 		return err;
 	}
 
 	kmt_start_iommu();
-	err = kmt_restore_all(kmt_taken_entries, kmt_taken->nr_entries);
+	err = kmt_restore_all(entries, manifest->nr_entries);
 	if (err)
 		return err;
 
 	kmt_check_areas();
 	kmt_check_slabs();
-	kmt_check_poisoned(kmt_taken);
+	kmt_check_poisoned(manifest);
 	return 0;
 }
 
@@ -367,6 +368,7 @@ static int kmt_restore_taken(bool released)
  */
 int kmt_cmd_restore(u64 released)
 {
+	struct kmt_manifest *manifest;
 	int err;
 
 	if (!kmt_taken) {
@@ -375,12 +377,14 @@ int kmt_cmd_restore(u64 released)
 			return err;
 	}
 
-	err = kmt_restore_taken(released);
+	/* After an error nothing is tried a second time. */
+	manifest = kmt_taken;
+	kmt_taken = NULL;
+	err = kmt_restore_taken(manifest, kmt_taken_entries, released);
 	if (err)
 		return err;
 
 	vfree(kmt_taken_entries);
-	kho_restore_free(kmt_taken);
-	kmt_taken = NULL;
+	kho_restore_free(manifest);
 	return 0;
 }
