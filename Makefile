@@ -2,7 +2,7 @@
 # Entry points; each one is the script of its name. "make help" lists them.
 
 SHELL := /bin/bash
-vars := KDIR ARCH ACCEL JOBS V O FORCE DAY KEEP SET FROM VERSION
+vars := KDIR ARCH ACCEL JOBS V O DEBUG FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
 .PHONY: help run demo shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
@@ -37,6 +37,7 @@ help:
 	echo '  V=0|1                V=1: progress also where stderr is no terminal'
 	echo '  O=folder             where everything is built, default build'
 	echo '  DAY=n                test: the rows of harness/kernels/matrix of that day'
+	echo '  DEBUG=gdb            run: the guest waits for gdb on port 1234'
 	echo '  KEEP=1               configs: keep what was built'
 	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
 	echo '  SET=name             series: only this set, a folder of patches/'

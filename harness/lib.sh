@@ -45,6 +45,12 @@ case $JOBS in
 '' | *[!0-9]* | 0*) die "JOBS=$JOBS: give a number of parallel jobs, 1 or more" ;;
 esac
 
+DEBUG=${DEBUG:-}
+case $DEBUG in
+'' | gdb) ;;
+*) die "DEBUG=$DEBUG: give gdb" ;;
+esac
+
 # Which rows of harness/kernels/matrix "make test" takes.
 DAY=${DAY:-$(($(date +%s) / 86400))}
 case $DAY in
@@ -90,7 +96,7 @@ case $VERSION in
 *) die "VERSION=$VERSION: give a number from 1 to 99" ;;
 esac
 
-export V ARCH ACCEL JOBS O KDIR SET FROM VERSION
+export V ARCH ACCEL JOBS DEBUG O KDIR SET FROM VERSION
 
 # TREE=path: a scratch tree that the user looks after (branches base, series).
 # shellcheck disable=SC2034
