@@ -5,7 +5,7 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O DEBUG FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run demo shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run demo dma shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
@@ -13,6 +13,7 @@ help:
 	echo 'Targets'
 	echo '  run        build, boot, hand typed memory over by kexec, print the result'
 	echo '  demo       a live update, step by step as it happens, the stock kernel beside it'
+	echo '  dma        a sound card plays on by DMA while the kernel is replaced'
 	echo '  shell      a guest with a shell on this terminal, to try things by hand'
 	echo '  test       build, boot and test everything; ends with "N passed, N failed"'
 	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
@@ -53,7 +54,7 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run demo shell test configs sets bench size tree refresh series check bisect fetch:
+run demo dma shell test configs sets bench size tree refresh series check bisect fetch:
 	exec harness/$@
 
 stock:

@@ -12,7 +12,10 @@
 #include <linux/mm.h>
 #include <linux/printk.h>
 
+#include <trace/events/kho.h>
+
 #include "kho_check.h"
+#include "kho_trace.h"
 
 /**
  * kho_memdesc_name - the name of a type
@@ -41,6 +44,7 @@ const char *kho_memdesc_name(unsigned int type)
 noinline int kho_refuse(int err, const char *verb, phys_addr_t phys,
 			unsigned int order, unsigned int type, const char *why)
 {
+	trace_kho_refuse(verb, phys, order, type, err, why, KHO_OUTER_RET_IP);
 	pr_warn_ratelimited("cannot %s %pa, order %u, as %s: %s (%pe)\n", verb,
 			    &phys, order, kho_memdesc_name(type), why,
 			    ERR_PTR(err));

@@ -320,6 +320,7 @@ void kho_unclaim(struct page *page)
 							   KHO_PAGE_MAGIC;
 	/* Pairs with the cmpxchg() in __kho_claim(), which may come next. */
 	smp_store_release(&page->private, info.page_private);
+	kho_unclaimed_changed();
 }
 
 /**
@@ -421,6 +422,7 @@ void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 static void kho_reserves_work_fn(struct work_struct *work)
 {
 	init_per_zone_wmark_min();
+	kho_unclaimed_changed();
 }
 
 DECLARE_DELAYED_WORK(kho_reserves_work, kho_reserves_work_fn);

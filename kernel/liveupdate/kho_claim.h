@@ -19,6 +19,7 @@
 #include "../../mm/internal.h"
 #include "../../mm/mm_init.h"
 #include "kho_check.h"
+#include "kho_trace.h"
 
 extern struct delayed_work kho_reserves_work;
 
@@ -145,6 +146,7 @@ static __always_inline void kho_add_managed(struct page *page,
 static __always_inline void
 __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int order)
 {
+	kho_trace_restore(page, order, type, _RET_IP_);
 	if (type == KHO_MEMDESC_SPLIT && order) {
 		kho_account_split(page, 1UL << order);
 	} else {

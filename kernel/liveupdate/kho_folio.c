@@ -26,7 +26,11 @@ static noinline int kho_preserve_large_folio(struct folio *folio)
 		return err;
 
 	guard(percpu_read)(&kho_map_sem);
-	return __kho_map_add(folio_pfn(folio), order, KHO_MEMDESC_FOLIO);
+	err = __kho_map_add(folio_pfn(folio), order, KHO_MEMDESC_FOLIO);
+	if (likely(!err))
+		kho_trace_preserve(folio_pfn(folio), order, KHO_MEMDESC_FOLIO,
+				   KHO_OUTER_RET_IP);
+	return err;
 }
 
 /**

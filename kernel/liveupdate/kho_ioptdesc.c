@@ -27,8 +27,11 @@ static enum kho_memdesc ioptdesc_type(const struct ioptdesc *iopt)
 
 static void ioptdesc_map_del(struct ioptdesc *iopt)
 {
-	kho_map_del(page_to_pfn(iopt->page), iopt->order,
-		    KHO_MEMDESC_IOPTDESC);
+	const unsigned long pfn = page_to_pfn(iopt->page);
+
+	if (kho_map_del(pfn, iopt->order, KHO_MEMDESC_IOPTDESC))
+		kho_trace_unpreserve(pfn, iopt->order, KHO_MEMDESC_IOPTDESC,
+				     _RET_IP_);
 }
 
 /**
@@ -108,6 +111,8 @@ int kho_ioptdesc_preserve_list(struct list_head *list)
 				  KHO_MEMDESC_IOPTDESC);
 		if (err)
 			break;
+		kho_trace_preserve(page_to_pfn(iopt->page), iopt->order,
+				   KHO_MEMDESC_IOPTDESC, _RET_IP_);
 	}
 	if (err) {
 		list_for_each_entry_continue_reverse(iopt, list,

@@ -9,6 +9,7 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/bitmap.h>
+#include <linux/ioport.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>
@@ -19,6 +20,7 @@
 
 #include "kho_check.h"
 #include "kho_map.h"
+#include "kho_trace.h"
 
 struct kho_window **kho_windows;
 unsigned long kho_nr_windows;
@@ -466,10 +468,11 @@ int kho_map_add(unsigned long pfn, unsigned int order, enum kho_memdesc type)
  * Memory that is not in the map like this stays as it is, and the log says so.
  *
  * Context: As kho_map_add(), but does not allocate.
+ * Return: whether the map had it.
  */
-void kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
+bool kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 {
-	__kho_map_del(pfn, order, type);
+	return __kho_map_del(pfn, order, type);
 }
 
 /**
@@ -484,9 +487,13 @@ void kho_map_del(unsigned long pfn, unsigned int order, enum kho_memdesc type)
 void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
 		       enum kho_memdesc type)
 {
-	for (unsigned long i = 0; i < nr; i++)
-		__kho_map_del(page_to_pfn(pages[i]),
-			      kho_batch_order(pages[i], order), type);
+	for (unsigned long i = 0; i < nr; i++) {
+		const unsigned long pfn = page_to_pfn(pages[i]);
+		const unsigned int o = kho_batch_order(pages[i], order);
+
+		if (__kho_map_del(pfn, o, type))
+			kho_trace_unpreserve(pfn, o, type, _RET_IP_);
+	}
 }
 
 /**
@@ -504,6 +511,100 @@ bool kho_is_preserved(unsigned long pfn)
 		return true;
 	return window && test_bit(pfn % KHO_LEAF_BITS, window->busy) &&
 	       !kho_place_unsupported(pfn, 0);
+}
+
+/* As kho_is_preserved() for a block of at most a page block. */
+static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
+{
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long end = start + (1UL << order);
+	struct kho_window *window = kho_find_window(pfn);
+
+	if (window == &kho_covered_window)
+		return true;
+	return window && find_next_zero_bit(window->busy, end, start) >= end &&
+	       !kho_place_unsupported(pfn, order);
+}
+
+static bool kho_block_has_ram(unsigned long pfn, unsigned int order)
+{
+	return region_intersects(PFN_PHYS(pfn), PAGE_SIZE << order,
+				 IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
+/**
+ * kho_first_unpreserved - find memory that would be lost at a kexec
+ * @phys: physical address of the first byte
+ * @size: bytes
+ *
+ * What has no System RAM is skipped: nobody allocates the registers of a device. A page
+ * of which a part is preserved, as a slab object or a small table is, counts as
+ * preserved.
+ *
+ * Context: Process context, may sleep. The answer can become untrue at once,
+ *	unless the owner of the memory sees to it.
+ * Return: the physical address of the first page of RAM in the range of which no
+ *	part is preserved by this kernel, or %PHYS_ADDR_MAX if there is none.
+ */
+phys_addr_t kho_first_unpreserved(phys_addr_t phys, size_t size)
+{
+	unsigned long pfn = PHYS_PFN(phys), end = PHYS_PFN(phys + size - 1) + 1;
+	phys_addr_t found = PHYS_ADDR_MAX;
+	unsigned int order;
+
+	if (!size)
+		return found;
+	kho_map_lock();
+	while (pfn < end && found == PHYS_ADDR_MAX) {
+		order = min_t(unsigned int, ilog2(end - pfn), pageblock_order);
+		if (pfn)
+			order = min_t(unsigned int, order, __ffs(pfn));
+		while (!kho_block_is_preserved(pfn, order) &&
+		       kho_block_has_ram(pfn, order)) {
+			if (!order) {
+				found = PFN_PHYS(pfn);
+				break;
+			}
+			order--;
+		}
+		pfn += 1UL << order;
+		cond_resched();
+	}
+	kho_map_unlock();
+	return found;
+}
+EXPORT_SYMBOL_GPL(kho_first_unpreserved);
+
+/**
+ * kho_map_pages - count the pages that this kernel has preserved
+ *
+ * Each window knows how many pages of it are preserved: preserving and unpreserving
+ * keep no sum of their own for this. The time depends on how many windows of 32,768
+ * pages there are.
+ *
+ * Context: Process context, may sleep. Between kho_map_lock() and
+ *	kho_map_unlock(). What others preserve meanwhile may be missing.
+ * Return: how many pages.
+ */
+unsigned long kho_map_pages(void)
+{
+	unsigned long pages = 0;
+
+	for (unsigned long i = 0; i < kho_nr_windows; i++) {
+		const struct kho_window *window = READ_ONCE(kho_windows[i]);
+
+		cond_resched();
+		if (!window)
+			continue;
+		if (window == &kho_covered_window) {
+			pages += KHO_LEAF_BITS;
+			continue;
+		}
+		/* Without the lock: a value of just now is good enough. */
+		pages += data_race(window->nr_preserved);
+	}
+	return pages;
 }
 
 /**
@@ -540,6 +641,11 @@ void kho_map_unlock(void)
 noinline int kho_map_lock_and_add(unsigned long pfn, unsigned int order,
 				  enum kho_memdesc type)
 {
+	int err;
+
 	guard(percpu_read)(&kho_map_sem);
-	return __kho_map_add(pfn, order, type);
+	err = __kho_map_add(pfn, order, type);
+	if (likely(!err))
+		kho_trace_preserve(pfn, order, type, KHO_OUTER_RET_IP);
+	return err;
 }

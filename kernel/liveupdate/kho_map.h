@@ -355,7 +355,7 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 }
 
 /* As kho_map_del(), for callers that know the type. */
-static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
+static __always_inline bool __kho_map_del(unsigned long pfn, unsigned int order,
 					  enum kho_memdesc type)
 {
 	bool found;
@@ -373,6 +373,7 @@ static __always_inline void __kho_map_del(unsigned long pfn, unsigned int order,
 	if (unlikely(!found))
 		kho_refuse(-ENOENT, "unpreserve", PFN_PHYS(pfn), order, type,
 			   "it is not preserved as that");
+	return found;
 }
 
 #endif /* _KHO_MAP_H */

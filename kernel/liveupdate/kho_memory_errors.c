@@ -22,6 +22,7 @@
 #include <linux/xarray.h>
 
 #include "kexec_handover_internal.h"
+#include "kho_trace.h"
 
 /* All pages with an error that this kernel knows of, by page frame number. */
 static DEFINE_XARRAY(kho_errors);
@@ -78,12 +79,19 @@ void kho_memory_errors_del(unsigned long pfn, unsigned long nr_pages)
 static bool kho_memory_error_keep(unsigned long pfn)
 {
 	bool kept;
+	int err;
 
 	/* The error went away with memory that was removed. */
 	if (!pfn_to_online_page(pfn))
 		return false;
 	kho_map_lock();
-	kept = kho_is_preserved(pfn) || !kho_map_add(pfn, 0, KHO_MEMDESC_METADATA);
+	kept = kho_is_preserved(pfn);
+	if (!kept) {
+		err = kho_map_add(pfn, 0, KHO_MEMDESC_METADATA);
+		if (!err)
+			kho_trace_preserve(pfn, 0, KHO_MEMDESC_METADATA, _RET_IP_);
+		kept = !err;
+	}
 	kho_map_unlock();
 	return kept;
 }

@@ -108,7 +108,9 @@ static void __kho_split_unpreserve(unsigned long pfn, unsigned long end)
 	while (pfn < end) {
 		unsigned int order = kho_split_order(pfn, end);
 
-		kho_map_del(pfn, order, KHO_MEMDESC_SPLIT);
+		if (kho_map_del(pfn, order, KHO_MEMDESC_SPLIT))
+			kho_trace_unpreserve(pfn, order, KHO_MEMDESC_SPLIT,
+					     _RET_IP_);
 		pfn += 1UL << order;
 	}
 }
@@ -150,6 +152,8 @@ int kho_split_preserve(struct page *page, unsigned long nr_pages)
 			__kho_split_unpreserve(start, pfn);
 			break;
 		}
+		kho_trace_preserve(pfn, order, KHO_MEMDESC_SPLIT,
+				   KHO_OUTER_RET_IP);
 	}
 	kho_map_unlock();
 	return err;

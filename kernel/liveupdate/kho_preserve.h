@@ -18,6 +18,7 @@
 
 #include "kho_check.h"
 #include "kho_map.h"
+#include "kho_trace.h"
 
 /*
  * Check one piece of memory, and add it to the map. Short if the type and the
@@ -33,8 +34,10 @@ static __always_inline int kho_preserve_one(struct page *page, unsigned int orde
 	err = __kho_check_page(page, order, type);
 	if (unlikely(err))
 		return err;
-	if (!order && likely(kho_map_add_quick(pfn, type)))
+	if (!order && likely(kho_map_add_quick(pfn, type))) {
+		kho_trace_preserve(pfn, 0, type, _RET_IP_);
 		return 0;
+	}
 	return kho_map_lock_and_add(pfn, order, type);
 }
 
@@ -43,18 +46,25 @@ static __always_inline void kho_unpreserve_one(struct page *page,
 					       unsigned int order,
 					       enum kho_memdesc type)
 {
+	const unsigned long pfn = page_to_pfn(page);
+	bool found;
+
 	might_sleep();
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
-	if (!order && likely(kho_map_del_quick(page_to_pfn(page), type)))
+	if (!order && likely(kho_map_del_quick(pfn, type))) {
+		kho_trace_unpreserve(pfn, 0, type, _RET_IP_);
 		return;
+	}
 
 	guard(percpu_read)(&kho_map_sem);
 	/* Large memory is not worth two copies of what order 0 needs. */
 	if (order)
-		__kho_map_del(page_to_pfn(page), order, type);
+		found = __kho_map_del(pfn, order, type);
 	else
-		kho_map_del(page_to_pfn(page), 0, type);
+		found = kho_map_del(pfn, 0, type);
+	if (likely(found))
+		kho_trace_unpreserve(pfn, order, type, _RET_IP_);
 }
 
 /* The most pages that are preserved under one hold of a window's lock. */
@@ -115,6 +125,8 @@ static __always_inline int kho_preserve_batch(struct page **pages,
 			   type == KHO_MEMDESC_SPLIT)) {
 			run = kho_preserve_run(pages + i, nr - i, type);
 			if (likely(run)) {
+				kho_trace_preserve_batch(pages + i, run, 0,
+							 type, _RET_IP_);
 				i += run;
 				continue;
 			}
@@ -128,6 +140,7 @@ static __always_inline int kho_preserve_batch(struct page **pages,
 			kho_map_del_batch(pages, i, order, type);
 			return err;
 		}
+		kho_trace_preserve(page_to_pfn(pages[i]), o, type, _RET_IP_);
 		i++;
 	}
 	return 0;

@@ -24,6 +24,8 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include <trace/events/kho.h>
+
 #include "kho_claim.h"
 #include "luo_internal.h"
 
@@ -98,6 +100,7 @@ static void kho_release_split(struct page *page, unsigned long nr_pages)
 {
 	unsigned long done, nr;
 
+	kho_trace_restore(page, ilog2(nr_pages), KHO_MEMDESC_SPLIT, _RET_IP_);
 	set_page_private(page, 0);
 	for (done = 0; done < nr_pages; done += nr) {
 		nr = min(nr_pages - done, MAX_ORDER_NR_PAGES);
@@ -194,6 +197,8 @@ static void kho_release_key(struct kho_release *r, unsigned long key)
 
 	/* Memory with a stamp does not go offline. */
 	err = err ?: kho_release_piece(phys, order, type);
+	if (err != -ENOENT)
+		trace_kho_release(phys, order, type, err);
 	switch (err) {
 	case 0:
 		r->pieces++;

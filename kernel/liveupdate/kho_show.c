@@ -14,8 +14,10 @@
 #include <linux/bitmap.h>
 #include <linux/capability.h>
 #include <linux/debugfs.h>
+#include <linux/jiffies.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memory_hotplug.h>
+#include <linux/mutex.h>
 #include <linux/seq_file.h>
 
 #include "kexec_handover_internal.h"
@@ -78,6 +80,59 @@ static void kho_sum_unclaimed(struct kho_sum *left)
 		}
 		cond_resched();
 	}
+}
+
+/*
+ * For /proc/meminfo, which some programs read every second: the number of unclaimed
+ * pages as it was when it was last counted. Counting looks at the first struct page
+ * of each preservation.
+ */
+static struct {
+	struct mutex lock;		/* protects all members but @stale */
+	bool stale;
+	unsigned long next;		/* not counted again before, in jiffies */
+	unsigned long pages;
+} kho_unclaimed = {
+	.lock = __MUTEX_INITIALIZER(kho_unclaimed.lock),
+	.stale = true,
+	.next = INITIAL_JIFFIES,
+};
+
+/**
+ * kho_unclaimed_changed - have unclaimed memory counted anew
+ *
+ * Restoring memory does not call this, but has kho_reserves_work_fn() do so a moment
+ * later.
+ *
+ * Context: Any.
+ */
+void kho_unclaimed_changed(void)
+{
+	WRITE_ONCE(kho_unclaimed.stale, true);
+}
+
+/**
+ * kho_unclaimed_pages - how many pages has nobody restored
+ *
+ * Context: Process context, may sleep.
+ * Return: the number of a second ago, or a later one.
+ */
+unsigned long kho_unclaimed_pages(void)
+{
+	struct kho_sum left[KHO_NR_MEMDESC];
+	unsigned long pages = 0;
+
+	guard(mutex)(&kho_unclaimed.lock);
+	if (time_before(jiffies, kho_unclaimed.next) ||
+	    !xchg(&kho_unclaimed.stale, false))
+		return kho_unclaimed.pages;
+
+	kho_sum_unclaimed(left);
+	for (int i = 0; i < ARRAY_SIZE(left); i++)
+		pages += left[i].pages;
+	kho_unclaimed.pages = pages;
+	kho_unclaimed.next = jiffies + HZ;
+	return pages;
 }
 
 static int kho_summary_show(struct seq_file *m, void *v)

@@ -13,6 +13,7 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/export.h>
 #include <linux/io.h>
@@ -21,6 +22,8 @@
 #include <linux/memdesc.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+
+#include <trace/events/kho.h>
 
 #include "kho_slab.h"
 
@@ -105,6 +108,8 @@ static int kho_slab_in_claim(struct kho_old_slab *old)
 				  KHO_MEMDESC_SLAB, "it has another order");
 	}
 	old->claimed = true;
+	/* The pages may only become memory in use with the last of the objects. */
+	kho_unclaimed_changed();
 	return 0;
 }
 
@@ -197,6 +202,10 @@ static int kho_slab_in_adopt(struct kho_old_slab *old,
 	kho_slab_in_ready(old);
 	kho_slab_in_clear_rest(old, cache);
 	slab_adopt(cache, page_slab(page), (unsigned long *)rec->bitmap);
+	if (trace_kho_adopt_enabled())
+		trace_call__kho_adopt(rec->phys, rec->order, cache->name,
+				      bitmap_weight((unsigned long *)rec->bitmap,
+						    rec->objects));
 	old->cache = cache;
 	list_add(&old->adopted, &kho_slab_adopted);
 	return 0;

@@ -15,6 +15,7 @@
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/io.h>
+#include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/libfdt.h>
@@ -64,6 +65,36 @@ bool is_kho_boot(void)
 	return !!kho_get_fdt();
 }
 EXPORT_SYMBOL_GPL(is_kho_boot);
+
+/* The previous kernel has passed something, whether it can be used or not. */
+bool kho_in_passed __ro_after_init;
+
+/**
+ * kho_handover_is_lost - did the previous kernel hand something over in vain
+ *
+ * The memory that it has preserved may belong to anybody now. Devices that go on
+ * with their DMA must be stopped.
+ *
+ * Context: Any context.
+ * Return: true if a handover was passed to this kernel, and cannot be used.
+ */
+bool kho_handover_is_lost(void)
+{
+	return kho_in_passed && !is_kho_boot();
+}
+
+/**
+ * kho_kexec_in_progress - is the next kernel one that gets what is preserved
+ *
+ * An image that was loaded by kexec_load(), without a file, gets nothing.
+ *
+ * Context: Any context.
+ * Return: true during the shutdown for a kexec with a handover.
+ */
+bool kho_kexec_in_progress(void)
+{
+	return kexec_in_progress && kexec_image && kexec_image->kho.fdt;
+}
 
 /**
  * kho_add_subtree - record the physical address of a sub blob in KHO root tree.

@@ -487,6 +487,41 @@ static void undone_calls_leak_nothing(struct kunit *test)
 	expect_no_leak(test, before);
 }
 
+/* kho_first_unpreserved() finds each page of a range that is not preserved. */
+static void first_unpreserved(struct kunit *test)
+{
+	const unsigned int nr = 16;
+	void *virt = get_exact(test, nr * PAGE_SIZE);
+	const phys_addr_t phys = virt_to_phys(virt);
+
+	KUNIT_EXPECT_EQ(test, kho_first_unpreserved(phys, nr * PAGE_SIZE), phys);
+	KUNIT_ASSERT_EQ(test, kho_pages_exact_preserve(virt, nr * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, kho_first_unpreserved(phys, nr * PAGE_SIZE),
+			PHYS_ADDR_MAX);
+	KUNIT_EXPECT_EQ(test, kho_first_unpreserved(phys + nr * PAGE_SIZE - 1, 1),
+			PHYS_ADDR_MAX);
+	kho_pages_exact_unpreserve(virt, nr * PAGE_SIZE);
+
+	/* All pages but one */
+	for (unsigned int hole = 0; hole != nr; hole++) {
+		const phys_addr_t found = phys + hole * PAGE_SIZE;
+
+		for (unsigned int i = 0; i != nr; i++) {
+			if (i != hole)
+				KUNIT_ASSERT_EQ(test,
+						kho_pages_preserve(virt_to_page(virt) + i, 0),
+						0);
+		}
+		KUNIT_EXPECT_EQ(test, kho_first_unpreserved(phys, nr * PAGE_SIZE),
+				found);
+		KUNIT_EXPECT_EQ(test, kho_first_unpreserved(found + 1, 1), found);
+		for (unsigned int i = 0; i != nr; i++) {
+			if (i != hole)
+				kho_pages_unpreserve(virt_to_page(virt) + i, 0);
+		}
+	}
+}
+
 static struct kunit_case kho_memdesc_preserve_cases[] = {
 	KUNIT_CASE(preserve_enters_map),
 	KUNIT_CASE(unpreserve_wrong),
@@ -500,6 +535,7 @@ static struct kunit_case kho_memdesc_preserve_cases[] = {
 	KUNIT_CASE(preserve_page_desc),
 	KUNIT_CASE(preserve_ptdesc),
 	KUNIT_CASE(preserve_single_page),
+	KUNIT_CASE(first_unpreserved),
 	KUNIT_CASE(failed_calls_leak_nothing),
 	KUNIT_CASE(undone_calls_leak_nothing),
 	{}

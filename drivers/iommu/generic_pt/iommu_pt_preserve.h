@@ -10,6 +10,7 @@
 #ifndef __GENERIC_PT_IOMMU_PT_PRESERVE_H
 #define __GENERIC_PT_IOMMU_PT_PRESERVE_H
 
+#include <linux/kexec_handover.h>
 #include <linux/sched.h>
 
 /* The features that are handed over, as bits of enum pt_iommu_ser_features. */
@@ -76,6 +77,48 @@ static void NS(preserve_collect)(struct pt_iommu *iommu_table,
 	INIT_LIST_HEAD(&preserve->list.pages);
 	NS(preserve_add_table)(preserve, range.top_table, range.top_level, 0);
 	pt_walk_range(&range, __preserve_tables, preserve);
+}
+
+static int __check_leaves(struct pt_range *range, void *arg, unsigned int level,
+			  struct pt_table_p *table)
+{
+	struct pt_state pts = pt_init(range, level, table);
+	phys_addr_t *missing = arg;
+	int ret;
+
+	cond_resched();
+	for_each_pt_level_entry(&pts) {
+		if (pts.type == PT_ENTRY_TABLE) {
+			ret = pt_descend(&pts, arg, __check_leaves);
+			if (ret)
+				return ret;
+		} else if (pts.type == PT_ENTRY_OA) {
+			const size_t size = log2_to_int(pt_entry_oa_lg2sz(&pts));
+
+			*missing = kho_first_unpreserved(pt_entry_oa(&pts), size);
+			if (*missing != PHYS_ADDR_MAX)
+				return -ENOENT;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Is all RAM preserved that the page table maps? If not, the next kernel would give
+ * pages away that a device goes on reading and writing. Nobody would see an error.
+ */
+static int NS(preserve_check_leaves)(struct pt_iommu *iommu_table)
+{
+	struct pt_range range = pt_all_range(common_from_iommu(iommu_table));
+	phys_addr_t missing = PHYS_ADDR_MAX;
+	int ret;
+
+	ret = pt_walk_range(&range, __check_leaves, &missing);
+	if (ret)
+		pr_warn_ratelimited("%s: cannot preserve the page table: memory at %pa is mapped and not preserved (%pe)\n",
+				    __stringify(PTPFX_RAW), &missing,
+				    ERR_PTR(ret));
+	return ret;
 }
 
 static int NS(preserved_map_range)(struct pt_iommu *iommu_table,
@@ -154,14 +197,15 @@ static int NS(preserve)(struct pt_iommu *iommu_table, struct pt_iommu_ser *ser)
 	 * refused, even if the caller has not locked it out.
 	 */
 	WRITE_ONCE(iommu_table->ops, &NS(preserved_ops));
+	ret = NS(preserve_check_leaves)(iommu_table);
+	if (ret)
+		goto failed;
 	range = pt_all_range(common);
 	NS(preserve_collect)(iommu_table, &preserve);
 	ret = iommu_preserve_pages_list(&preserve.list);
 	iommu_pages_list_release(&preserve.list);
-	if (ret) {
-		WRITE_ONCE(iommu_table->ops, &NS(ops));
-		return ret;
-	}
+	if (ret)
+		goto failed;
 
 	made.top_phys = virt_to_phys(range.top_table);
 	made.top_level = range.top_level;
@@ -169,6 +213,10 @@ static int NS(preserve)(struct pt_iommu *iommu_table, struct pt_iommu_ser *ser)
 	made.hash = preserve.hash;
 	*ser = made;
 	return 0;
+
+failed:
+	WRITE_ONCE(iommu_table->ops, &NS(ops));
+	return ret;
 }
 
 #endif /* __GENERIC_PT_IOMMU_PT_PRESERVE_H */

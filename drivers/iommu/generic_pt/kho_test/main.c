@@ -201,17 +201,20 @@ static void ipt_check_restored(struct ipt_table *table,
 	struct pt_iommu_ser again = {};
 	struct ipt_table *twice;
 
+	ipt_expect(table, "memory mapped", manifest->target,
+		   iommu_iova_to_phys(&table->domain, ipt_target_iova(table)));
+	table->target_mapped = true;
+	/* This memory is the previous kernel's: this kernel has not preserved it. */
+	ipt_expect(table, "preserve with other memory mapped", -ENOENT,
+		   pt_iommu_preserve(&table->iommu, &again));
+	ipt_unmap_target(table);
+
 	/* Whatever this IOMMU could do, the page table is what it was. */
 	ipt_expect(table, "preserve what was restored", 0,
 		   pt_iommu_preserve(&table->iommu, &again));
 	ipt_expect(table, "what would be handed over", 0,
 		   memcmp(&again, ser, sizeof(again)));
 	pt_iommu_unpreserve(&table->iommu);
-
-	ipt_expect(table, "memory mapped", manifest->target,
-		   iommu_iova_to_phys(&table->domain, ipt_target_iova(table)));
-	table->target_mapped = true;
-	ipt_unmap_target(table);
 
 	twice = kzalloc_obj(*twice);
 	if (twice) {
