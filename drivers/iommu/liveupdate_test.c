@@ -470,7 +470,7 @@ static int cmd_fault(struct card *card)
 	iowrite32(0xffff, card->regs + ES_DAC1_COUNT);
 	iowrite32(SCTL_DAC1_S16 | SCTL_DAC2_S16 | SCTL_DAC2_END, card->regs + ES_SCTL);
 	iowrite32(CONTROL_DIV | CONTROL_DAC2 | CONTROL_DAC1_44K | CONTROL_DAC1,
-	       card->regs + ES_CONTROL);
+		  card->regs + ES_CONTROL);
 	msleep(300);
 	pr_info("a fault at %#x is expected\n", SILENCE_IOVA);
 	iommu_unmap(card->domain, SILENCE_IOVA, SZ_4K);

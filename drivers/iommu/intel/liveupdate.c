@@ -94,9 +94,10 @@ static int preserve_unit(struct intel_iommu *iommu, u8 bus)
 		if (ret)
 			goto undo_root;
 	}
-	/* Whoever sees the bitmap finds the tables preserved. */
-	if (preserved)
+	if (preserved) {
+		/* Whoever sees the bitmap finds the tables preserved. */
 		smp_store_release(&iommu->preserved, preserved);
+	}
 	return 0;
 
 undo_root:
