@@ -102,7 +102,7 @@ static struct card {
 	struct card_ser *ser;
 	unsigned int generation;
 	unsigned int nr_many;
-	char subtree[16];
+	char subtree[32];
 	bool kept;
 } cards[NR_CARDS];
 
