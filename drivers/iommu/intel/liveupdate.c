@@ -155,8 +155,10 @@ static int intel_iommu_preserve_domain(struct iommu_domain *domain,
 	struct dmar_domain *dmar_domain = to_dmar_domain(domain);
 
 	if (!intel_domain_is_ss_paging(dmar_domain) || domain->dirty_ops ||
-	    dmar_domain->nested_parent)
+	    dmar_domain->nested_parent) {
+		pr_warn("cannot preserve a domain with a first stage page table, with nested domains, or that tracks dirty pages (-EOPNOTSUPP)\n");
 		return -EOPNOTSUPP;
+	}
 	return pt_iommu_preserve(&dmar_domain->iommu, table);
 }
 
