@@ -171,8 +171,8 @@ static void unpreserve_domain(const struct iommu_liveupdate_ops *ops,
  * @dev: the device, which is alone in its group and has an owner
  *
  * Context: Process context, may sleep. The caller holds the mutex of the group.
- * Return: 0, or an error as iommu_device_preserve() returns it. Nothing has changed
- *	after an error.
+ * Return: 0, or an error as iommu_device_preserve() returns it. After an error
+ *	neither the device nor its domain is preserved.
  */
 int iommu_preserved_add(struct iommu_domain *domain, struct device *dev)
 {

@@ -82,14 +82,17 @@ static int incoming_read_list(phys_addr_t phys)
 	return ret;
 }
 
+static bool is_at(const struct incoming_device *in, struct pci_dev *pdev)
+{
+	return in->ser.segment == pci_domain_nr(pdev->bus) &&
+	       in->ser.rid == pci_dev_id(pdev);
+}
+
 static struct incoming_device *incoming_find_pci(struct pci_dev *pdev)
 {
 	for (unsigned int i = 0; i != nr_incoming; i++) {
-		struct incoming_device *in = &incoming[i];
-
-		if (!in->done && in->ser.segment == pci_domain_nr(pdev->bus) &&
-		    in->ser.rid == pci_dev_id(pdev))
-			return in;
+		if (!incoming[i].done && is_at(&incoming[i], pdev))
+			return &incoming[i];
 	}
 	return NULL;
 }
@@ -390,11 +393,7 @@ bool iommu_incoming_forget(struct device *dev)
 
 	guard(mutex)(&incoming_lock);
 	for (unsigned int i = 0; i != nr_incoming; i++) {
-		const struct iommu_device_ser *ser = &incoming[i].ser;
-
-		if (incoming[i].domain &&
-		    ser->segment == pci_domain_nr(to_pci_dev(dev)->bus) &&
-		    ser->rid == pci_dev_id(to_pci_dev(dev)))
+		if (incoming[i].domain && is_at(&incoming[i], to_pci_dev(dev)))
 			in = &incoming[i];
 	}
 	if (!in)

@@ -300,8 +300,13 @@ static int preserve_pages(struct card *card, unsigned int skip)
 			return ret;
 		}
 	}
-	card->ser->silence = card->silence ? page_to_phys(card->silence) : 0;
-	return card->silence ? kho_pages_preserve(card->silence, 0) : 0;
+	if (!card->silence)
+		return 0;
+	card->ser->silence = page_to_phys(card->silence);
+	ret = kho_pages_preserve(card->silence, 0);
+	if (ret)
+		unpreserve_pages(card, NR_PAGES, skip);
+	return ret;
 }
 
 static int cmd_preserve(struct card *card, unsigned int skip)
@@ -316,6 +321,7 @@ static int cmd_preserve(struct card *card, unsigned int skip)
 		card->ser = NULL;
 		return ret;
 	}
+	memset(card->ser, 0, sizeof(*card->ser));
 	card->ser->generation = card->generation;
 	card->ser->iova = card->buffer.iova;
 	card->ser->nr_many = card->nr_many;

@@ -496,24 +496,7 @@ void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
 	}
 }
 
-/**
- * kho_is_preserved - is a page part of something that this kernel has preserved
- * @pfn: page frame number of the page
- *
- * Context: Between kho_map_lock() and kho_map_unlock().
- * Return: whether it is.
- */
-bool kho_is_preserved(unsigned long pfn)
-{
-	struct kho_window *window = kho_find_window(pfn);
-
-	if (window == &kho_covered_window)
-		return true;
-	return window && test_bit(pfn % KHO_LEAF_BITS, window->busy) &&
-	       !kho_place_unsupported(pfn, 0);
-}
-
-/* As kho_is_preserved() for a block of at most a page block. */
+/* Is every page of a block, of at most a page block, preserved? */
 static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
 {
 	const unsigned long start = pfn % KHO_LEAF_BITS;
@@ -524,6 +507,18 @@ static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
 		return true;
 	return window && find_next_zero_bit(window->busy, end, start) >= end &&
 	       !kho_place_unsupported(pfn, order);
+}
+
+/**
+ * kho_is_preserved - is a page part of something that this kernel has preserved
+ * @pfn: page frame number of the page
+ *
+ * Context: Between kho_map_lock() and kho_map_unlock().
+ * Return: whether it is.
+ */
+bool kho_is_preserved(unsigned long pfn)
+{
+	return kho_block_is_preserved(pfn, 0);
 }
 
 static bool kho_block_has_ram(unsigned long pfn, unsigned int order)

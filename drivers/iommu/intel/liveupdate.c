@@ -136,7 +136,6 @@ static void intel_iommu_unpreserve_device(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
-
 	unsigned long *preserved = iommu->preserved;
 
 	clear_bit(PCI_DEVID(info->bus, info->devfn), preserved);
