@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What kernel/liveupdate/kho_intake.c and kho_preserved.c need of a kernel, for
+ * What kernel/liveupdate/kho_intake.c and what belongs to it need of a kernel, for
  * harness/intake. Memory is a mapping of MEMORY_SIZE bytes whose physical addresses
  * are its virtual ones; its last SCRATCH_SIZE bytes are a scratch area.
  */
@@ -80,6 +80,11 @@ struct mutex { int locked; };
 #define BITMAP_LAST_WORD_MASK(n) (~0UL >> (-(n) % BITS_PER_LONG))
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
 #define const_ilog2(x) (63 - __builtin_clzll(x))
+#define ilog2(x) const_ilog2(x)
+#define GENMASK_ULL(high, low) (~0ULL >> (63 - (high)) & ~0ULL << (low))
+#define hash_long(val, bits) ((val) * 0x61C8864680B583EBull >> (64 - (bits)))
+#define cmp_int(a, b) (((a) > (b)) - ((a) < (b)))
+#define sort(base, nr, size, cmp, swap) qsort(base, nr, size, cmp)
 #define fls64(x) ((x) ? 64 - __builtin_clzll(x) : 0)
 #define __ffs64(x) __builtin_ctzll(x)
 #define __ffs(x) __builtin_ctzl(x)
@@ -108,6 +113,7 @@ static inline unsigned long find_next(const unsigned long *map, unsigned long en
 }
 
 #define find_next_bit(map, end, i) find_next(map, end, i, true)
+#define find_next_zero_bit(map, end, i) find_next(map, end, i, false)
 #define find_first_bit(map, end) find_next(map, end, 0, true)
 #define for_each_set_bit_from(i, map, end) \
 	for (; (i) = find_next_bit(map, end, i), (i) < (end); (i)++)
@@ -129,12 +135,16 @@ static inline void bitmap_clear(unsigned long *map, unsigned long i, unsigned lo
 		__clear_bit(i++, map);
 }
 
+#define bitmap_zero(map, nr) memset(map, 0, (nr) / BITS_PER_BYTE)
+#define bitmap_fill(map, nr) memset(map, 0xff, (nr) / BITS_PER_BYTE)
+
 /* Memory, and memblock's idea of it. */
 #define MEMORY_SIZE BIT(30)
 #define SCRATCH_SIZE BIT(26)
 static phys_addr_t memory;
 #define phys_to_virt(p) ((void *)(unsigned long)(p))
 #define virt_to_phys(v) ((phys_addr_t)(unsigned long)(v))
+#define memblock_start_of_DRAM() memory
 #define memblock_end_of_DRAM() (memory + MEMORY_SIZE)
 #define NUMA_NO_NODE (-1)
 #define is_kho_boot() true
@@ -211,7 +221,7 @@ static unsigned long prepared_tails, prepared_heads;
 #define fdt_nop_property(fdt, node, name) 0
 
 /* The log. %pa is all that printf() does not have; it is relative to memory. */
-static char klog[65536];
+static char klog[1 << 20];
 static void pr_err(const char *format, ...)
 {
 	size_t len = strlen(klog);
