@@ -254,6 +254,7 @@ static void pr_err(const char *format, ...)
 		}
 		len = strlen(klog);
 	}
+	klog[len] = 0;	/* There may be an older log behind it. */
 	va_end(args);
 }
 #define pr_err_ratelimited pr_err
