@@ -174,7 +174,7 @@ static int preserve_kind(struct manifest *m, enum kind kind)
 		if (i % 1024 == 0)
 			cond_resched();
 	}
-	pr_info("preserved %u of %u %s, %llu ns each, with %ld KiB of metadata\n", i,
+	pr_info("preserved %u of %u %s, %llu ns each, %ld KiB less are free\n", i,
 		counts[kind], names[kind], since(start, i),
 		(free - (long)global_zone_page_state(NR_FREE_PAGES)) *
 		(long)(PAGE_SIZE / 1024));
