@@ -5,7 +5,7 @@ SHELL := /bin/bash
 vars := KDIR ARCH ACCEL JOBS V O DEBUG FORCE DAY KEEP SET FROM VERSION
 export $(vars)
 
-.PHONY: help run demo dma shell test configs sets bench size tree stock refresh series check bisect fetch deps clean distclean
+.PHONY: help run demo dma shell test configs sets bench memfd scale size tree stock refresh series check bisect fetch deps clean distclean
 .NOTPARALLEL:
 .SILENT:
 
@@ -19,6 +19,8 @@ help:
 	echo '  configs    the kernels of harness/kernels/matrix: built, and booted with a handover'
 	echo '  sets       each set of patches/ alone: applied, built, booted, tested'
 	echo '  bench      instruction counts, stock and patched'
+	echo '  memfd      how long a live update takes for a memfd, stock and patched'
+	echo '  scale      most of the memory of a guest of 512 GiB, or of what fits here'
 	echo '  size       text and hot functions of a kernel that does not use the series'
 	echo '  tree       the patched source as a git tree; prints its folder'
 	echo '  stock      the same without the series'
@@ -54,8 +56,11 @@ $(error $(subst wrong: ,,$(wrong)))
 endif
 endif
 
-run demo dma shell test configs sets bench size tree refresh series check bisect fetch:
+run demo dma shell test configs sets bench memfd size tree refresh series check bisect fetch:
 	exec harness/$@
+
+scale:
+	exec harness/scale base huge
 
 stock:
 	exec harness/tree --stock
