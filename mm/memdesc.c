@@ -433,7 +433,7 @@ EXPORT_SYMBOL_GPL(free_page_desc);
 static enum memdesc_type head_memdesc_type(const struct page *head)
 {
 	/* The mapcount may change in this word, but never looks like a type. */
-	switch (data_race(head->page_type) >> 24) {
+	switch (page_type_decode(data_race(head->page_type))) {
 	case PGTY_slab:
 		return MEMDESC_SLAB;
 	case PGTY_large_kmalloc:

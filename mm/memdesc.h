@@ -156,7 +156,7 @@ memdesc_init_pages(struct page *page, enum memdesc_type type)
 
 	if (info->page_type && !info->own) {
 		VM_WARN_ON_ONCE_PAGE(page->page_type != UINT_MAX, page);
-		page->page_type = (unsigned int)info->page_type << 24;
+		page->page_type = page_type_encode(info->page_type);
 	}
 	if (!info->frozen)
 		set_page_refcounted(page);
@@ -199,7 +199,7 @@ static __always_inline void memdesc_attach(struct page *page,
 	own->order = order;
 	set_page_private(page, (unsigned long)desc);
 	/* Pairs with the loads in page_memdesc(). */
-	smp_store_release(&page->page_type, page_type << 24);
+	smp_store_release(&page->page_type, page_type_encode(page_type));
 }
 
 static __always_inline gfp_t memdesc_gfp(gfp_t gfp, enum memdesc_type type)
@@ -314,7 +314,7 @@ memdesc_alloc_pages_nolock_noprof(gfp_t gfp, unsigned int order, int nid,
 static __always_inline void __memdesc_clear_type(struct page *page,
 						 enum memdesc_type type)
 {
-	VM_WARN_ON_ONCE_PAGE(page->page_type >> 24 !=
+	VM_WARN_ON_ONCE_PAGE(page_type_decode(page->page_type) !=
 			     memdesc_table[type].page_type, page);
 	page->page_type = UINT_MAX;
 }

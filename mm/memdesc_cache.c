@@ -393,7 +393,7 @@ struct ioptdesc *memdesc_cache_alloc_ioptdesc_noprof(gfp_t gfp,
 	 * the loads in page_memdesc().
 	 */
 	smp_store_release(&iopt->page->page_type,
-			  (unsigned int)PGTY_ioptable << 24);
+			  page_type_encode(PGTY_ioptable));
 	return iopt;
 }
 EXPORT_SYMBOL_GPL(memdesc_cache_alloc_ioptdesc_noprof);
@@ -450,7 +450,7 @@ static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
 	 * private still points to the descriptor. Sets the type after it, for
 	 * the loads in page_memdesc().
 	 */
-	smp_store_release(&pt->page->page_type, (unsigned int)PGTY_table << 24);
+	smp_store_release(&pt->page->page_type, page_type_encode(PGTY_table));
 }
 #else
 static noinline struct ptdesc *memdesc_alloc_new_ptdesc(gfp_t gfp,
@@ -467,7 +467,7 @@ static __always_inline void memdesc_reuse_ptdesc(struct ptdesc *pt)
 	struct page *page = ptdesc_page(pt);
 
 	set_page_private(page, 0);
-	page->page_type = (unsigned int)PGTY_table << 24;
+	page->page_type = page_type_encode(PGTY_table);
 	/* Last, so that a new reference only finds a complete page table. */
 	page_ref_unfreeze(page, 1);
 }

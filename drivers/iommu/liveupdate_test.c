@@ -252,7 +252,9 @@ static int cmd_start(struct card *card)
 	card->domain = domain;
 	card->generation = 1;
 	card->buffer.iova = FIRST_IOVA;
-	ret = iommu_attach_device(domain, dev) ?: buffer_alloc(card, &card->buffer);
+	/* A card that shares its group is refused when it is preserved. */
+	ret = iommu_attach_group(domain, dev->iommu_group) ?:
+	      buffer_alloc(card, &card->buffer);
 	if (ret)
 		goto free;
 	card->silence = alloc_page(GFP_KERNEL | __GFP_ZERO);
@@ -535,6 +537,8 @@ static int break_record(const char *what)
 		devices->nr = 0x10000;
 	else if (!strcmp(what, "hash"))
 		devices->devices[0].table.hash++;
+	else if (!strcmp(what, "width"))
+		devices->devices[0].table.max_vasz_lg2 -= 9;
 	else if (!strcmp(what, "exchange") && devices->nr == 2)
 		swap(devices->devices[0].table, devices->devices[1].table);
 	else

@@ -82,10 +82,13 @@ static __always_inline const char *
 kho_compound_mismatch(struct page *page, unsigned int order,
 		      enum kho_memdesc type)
 {
+	/* The caller has seen that this is no tail page. */
+	const struct folio *folio = (struct folio *)page;
+
 	if (type == KHO_MEMDESC_COMPOUND) {
 		if (!PageHead(page) || compound_order(page) != order)
 			return "it is no compound page of this order";
-		if (folio_test_large_rmappable(page_folio(page)))
+		if (folio_test_large_rmappable(folio))
 			return "it is a folio";
 		return NULL;
 	}
@@ -106,7 +109,7 @@ kho_compound_mismatch(struct page *page, unsigned int order,
 	 */
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
 	    type == KHO_MEMDESC_FOLIO && order &&
-	    !folio_test_large_rmappable(page_folio(page)))
+	    !folio_test_large_rmappable(folio))
 		return "it is a compound page, but no folio";
 	return NULL;
 }

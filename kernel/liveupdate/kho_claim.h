@@ -120,7 +120,7 @@ __kho_prep_claimed(struct page *page, enum kho_memdesc type, unsigned int order,
 	if (kho_type_frozen(type))
 		set_page_count(page, 0);
 	else if (kho_page_type(type))
-		page->page_type = kho_page_type(type) << 24;
+		page->page_type = page_type_encode(kho_page_type(type));
 }
 
 /*
@@ -159,7 +159,7 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 	 * together with the descriptor, which the caller attaches.
 	 */
 	if (kho_type_frozen(type) && !memdesc_table[kho_types[type].memdesc].own)
-		page->page_type = kho_page_type(type) << 24;
+		page->page_type = page_type_encode(kho_page_type(type));
 }
 
 static __always_inline void

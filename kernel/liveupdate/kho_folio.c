@@ -17,6 +17,25 @@
 #include "kho_claim.h"
 #include "kho_preserve.h"
 
+/* Most large folios have the size of a PMD. With the order constant, this is short. */
+static noinline int kho_preserve_chunk(struct folio *folio)
+{
+	const unsigned long pfn = folio_pfn(folio);
+	int err;
+
+	might_sleep();
+	err = __kho_check_page(&folio->page, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO);
+	if (unlikely(err))
+		return err;
+	if (likely(kho_map_add_quick(pfn, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO))) {
+		kho_trace_preserve(pfn, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO,
+				   KHO_OUTER_RET_IP);
+		return 0;
+	}
+	return kho_map_lock_and_add(pfn, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO,
+				    KHO_OUTER_RET_IP);
+}
+
 static noinline int kho_preserve_large_folio(struct folio *folio)
 {
 	const unsigned int order = folio_large_order(folio);
@@ -43,16 +62,35 @@ static noinline int kho_preserve_large_folio(struct folio *folio)
 int kho_folio_preserve(struct folio *folio)
 {
 	/* Most folios are small. With the order constant, too, this is short. */
-	if (folio_test_large(folio))
-		return kho_preserve_large_folio(folio);
-	return kho_preserve_one(&folio->page, 0, KHO_MEMDESC_FOLIO);
+	if (!folio_test_large(folio))
+		return kho_preserve_one(&folio->page, 0, KHO_MEMDESC_FOLIO);
+	if (likely(folio_large_order(folio) == KHO_CHUNK_ORDER))
+		return kho_preserve_chunk(folio);
+	return kho_preserve_large_folio(folio);
 }
 EXPORT_SYMBOL_GPL(kho_folio_preserve);
 
 static noinline void kho_unpreserve_large_folio(struct folio *folio)
 {
-	kho_unpreserve_one(&folio->page, folio_large_order(folio),
-			   KHO_MEMDESC_FOLIO);
+	const unsigned int order = folio_large_order(folio);
+
+	might_sleep();
+	/* The keys of "kho-v4" do not say that this was preserved as a folio. */
+	if (order == KHO_CHUNK_ORDER && likely(kho_out.radix_tree.root) &&
+	    likely(!kho_write_v4) &&
+	    likely(kho_map_del_quick(folio_pfn(folio), KHO_CHUNK_ORDER,
+				     KHO_MEMDESC_FOLIO))) {
+		kho_trace_unpreserve(folio_pfn(folio), order, KHO_MEMDESC_FOLIO,
+				     KHO_OUTER_RET_IP);
+		return;
+	}
+	if (unlikely(!kho_out.radix_tree.root))
+		return;
+
+	guard(percpu_read)(&kho_map_sem);
+	if (likely(__kho_map_del(folio_pfn(folio), order, KHO_MEMDESC_FOLIO)))
+		kho_trace_unpreserve(folio_pfn(folio), order, KHO_MEMDESC_FOLIO,
+				     KHO_OUTER_RET_IP);
 }
 
 /**

@@ -2,9 +2,16 @@
 /*
  * Checking the preserved memory map of the previous kernel, early in the boot.
  *
- * The map is data from another kernel. kho_intake_check() checks all of it
- * before any other code reads it, and takes out the entries that cannot be
- * used. After that the map can be walked without further checks.
+ * The map is data from another kernel. All of it is checked before any other code
+ * reads it, and the entries that cannot be used are taken out. After that the map
+ * can be walked without further checks.
+ *
+ * There are two steps, because the scratch areas may be small:
+ * kho_intake_check_nodes() checks the nodes of the map, and needs memory only for
+ * a list of them (kho_nodes.c). From then on the map says which memory is certainly
+ * free: all that is neither a node nor part of an entry, true or not. The scratch
+ * areas are extended by that. Then kho_intake_check_keys() checks the entries, one
+ * window after the other, in a bitmap of one window.
  *
  * There are two reasons to take an entry out. An entry that cannot be true is
  * dropped: its memory does not exist, or is in use, or belongs to another entry.
@@ -19,20 +26,16 @@
 #include <linux/bitmap.h>
 #include <linux/err.h>
 #include <linux/kho_radix_tree.h>
-#include <linux/libfdt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/string.h>
 
 #include "kexec_handover_internal.h"
 
+/* Pages of the window that is checked: those of nodes and of checked entries. */
+static DECLARE_BITMAP(kho_intake_busy, KHO_LEAF_BITS) __initdata;
+
 struct kho_intake {
-	/*
-	 * One bit for each page, keyed by page frame number. The bit is set if
-	 * the page belongs to a node of the map, or to a preservation that has
-	 * been checked already.
-	 */
-	struct kho_radix_tree *pages;
 	/*
 	 * Result of the last kho_intake_look_up(): [free_start, free_end) is
 	 * the first range of free memory that ends behind @free_from. It lies
@@ -42,10 +45,12 @@ struct kho_intake {
 	unsigned long free_from;
 	unsigned long free_start;
 	unsigned long free_end;
+	unsigned long start_pfn;
 	unsigned long end_pfn;
 	unsigned long dropped;
-	bool v4;
 };
+
+static struct kho_intake kho_intake __initdata;
 
 /* See the head of this file. Does not change once the page allocator is up. */
 struct kho_kept kho_kept;
@@ -62,8 +67,8 @@ static void __init kho_intake_drop(struct kho_intake *in, const char *what,
  * Find the first range that ends behind @pfn and may contain preserved memory.
  * Memblock must know the range as free, and the range must not be in a scratch
  * area. (A scratch area is always a memblock region of its own.) The search
- * cannot continue from the result of the last one: @pages grows meanwhile, and
- * memblock reserves memory for it.
+ * cannot continue from the result of the last one: memblock reserves memory for
+ * the list of nodes meanwhile.
  */
 static void __init kho_intake_look_up(struct kho_intake *in, unsigned long pfn)
 {
@@ -100,49 +105,23 @@ static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
 	return true;
 }
 
-/* Is any page of [@pfn, @end) marked? */
-static bool __init kho_intake_marked(struct kho_intake *in, unsigned long pfn,
-				     unsigned long end)
-{
-	for (unsigned long nr; pfn < end; pfn += nr) {
-		const unsigned long off = pfn % KHO_LEAF_BITS;
-		struct kho_radix_leaf *leaf;
-
-		nr = min(end - pfn, KHO_LEAF_BITS - off);
-		leaf = kho_radix_leaf(in->pages, pfn, false);
-		if (!IS_ERR_OR_NULL(leaf) &&
-		    find_next_bit(leaf->bitmap, off + nr, off) < off + nr)
-			return true;
-	}
-	return false;
-}
-
-/* Mark [@pfn, @end). Returns 0 or -ENOMEM. */
-static int __init kho_intake_mark(struct kho_intake *in, unsigned long pfn,
-				  unsigned long end)
-{
-	for (unsigned long nr; pfn < end; pfn += nr) {
-		const unsigned long off = pfn % KHO_LEAF_BITS;
-		struct kho_radix_leaf *leaf;
-
-		nr = min(end - pfn, KHO_LEAF_BITS - off);
-		leaf = kho_radix_leaf(in->pages, pfn, true);
-		if (IS_ERR(leaf))
-			return PTR_ERR(leaf);
-		bitmap_set(leaf->bitmap, off, nr);
-	}
-	return 0;
-}
-
 /*
- * Mark [@pfn, @end). Returns 0, -ENOMEM, or, without marking anything, -EEXIST
- * if a page in the range is marked already.
+ * Mark [@pfn, @end), which is a part of the window that is checked, or begins with
+ * this window and is larger. Returns 0, or, without marking anything, -EEXIST if a
+ * page in the range has another owner.
  */
-static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
-				   unsigned long end)
+static int __init kho_intake_claim(unsigned long pfn, unsigned long end)
 {
-	return kho_intake_marked(in, pfn, end) ? -EEXIST :
-						 kho_intake_mark(in, pfn, end);
+	const unsigned long off = pfn % KHO_LEAF_BITS;
+	const unsigned long stop = min(off + end - pfn, KHO_LEAF_BITS);
+
+	if (find_next_bit(kho_intake_busy, stop, off) < stop)
+		return -EEXIST;
+	/* Smaller entries in later windows give way, nodes do not. */
+	if (end - pfn > KHO_LEAF_BITS && kho_nodes_next(pfn, end) < end)
+		return -EEXIST;
+	bitmap_set(kho_intake_busy, off, stop - off);
+	return 0;
 }
 
 /*
@@ -154,7 +133,7 @@ static const char *__init kho_intake_unknown(struct kho_intake *in,
 					     unsigned int order,
 					     unsigned int type)
 {
-	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC))
+	if (type >= kho_preserved.nr_types)
 		return "unknown type";
 	/* The other kernel may have another architecture or configuration. */
 	if (order > kho_max_order(type))
@@ -172,10 +151,10 @@ static const char *__init kho_intake_unknown(struct kho_intake *in,
 }
 
 /* Record in kho_kept that the memory of @key is kept. Returns 0 or -ENOMEM. */
-static int __init kho_intake_keep(unsigned long key)
+static int __init kho_intake_record(unsigned long key, unsigned int order,
+				    unsigned int type)
 {
 	struct kho_radix_leaf *leaf;
-	unsigned int order, type;
 	int err;
 
 	if (!kho_kept.tree.root) {
@@ -187,149 +166,237 @@ static int __init kho_intake_keep(unsigned long key)
 	if (IS_ERR(leaf))
 		return PTR_ERR(leaf);
 	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
-	kho_decode_key(key, &order, &type);
 	kho_kept.orders[type] |= BIT_ULL(order);
 	return 0;
 }
 
 /*
- * Can the preservation @key be used? Returns 0 if so, -EINVAL if the key has to
- * be dropped, -EOPNOTSUPP if its memory is kept, or -ENOMEM.
+ * Keep the memory of @key. Returns -EOPNOTSUPP if the key has to be taken out of
+ * the map, because it is recorded in kho_kept. Without memory for the record
+ * returns 0: the key stays, and its memory is held by the map. As nobody must get
+ * that memory, nobody gets any memory of this type and order then.
  */
-static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
+static int __init kho_intake_keep(unsigned long key)
 {
-	const unsigned long order_bits = key & (BIT(KHO_MEMDESC_SHIFT) - 1);
 	unsigned int order, type;
-	unsigned long pfn, nr;
-	const char *why;
-	int err;
 
-	/* With bit 0 as order bit the key is the whole address space. */
-	why = "no order";
-	if (order_bits < 2)
-		goto drop;
-
-	pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
-	nr = 1UL << order;
-
-	why = "no type has so many bits";
-	if (type >> KHO_MEMDESC_BITS)
-		goto drop;
-	why = "beyond the end of memory";
-	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
-		goto drop;
-	why = "no memory, or in use";
-	if (!kho_intake_is_free(in, pfn, pfn + nr))
-		goto drop;
-	if (kho_intake_unknown(in, pfn, order, type))
-		return kho_intake_keep(key) ?: -EOPNOTSUPP;
-
-	err = kho_intake_claim(in, pfn, pfn + nr);
-	if (!err || err == -ENOMEM)
-		return err;
-	why = "preserved twice, or a node of the map";
-drop:
-	kho_intake_drop(in, "key", key, why);
-	return -EINVAL;
-}
-
-static int __init kho_intake_check_keys(struct kho_intake *in,
-					struct kho_radix_leaf *leaf,
-					unsigned long start, unsigned long i,
-					unsigned long end)
-{
-	int err;
-
-	for_each_set_bit_from(i, leaf->bitmap, end) {
-		err = kho_intake_check_key(in, start | i);
-		if (err == -ENOMEM)
-			return err;
-		if (err)
-			__clear_bit(i, leaf->bitmap);
-	}
+	kho_decode_key(key, &order, &type);
+	if (!kho_intake_record(key, order, type))
+		return -EOPNOTSUPP;
+	kho_preserved.orders[type] &= ~BIT_ULL(order);
 	return 0;
 }
 
+/* Can the memory of @key be preserved memory? Returns why not, or NULL. */
+static const char *__init kho_intake_impossible(struct kho_intake *in,
+						unsigned long pfn,
+						unsigned int order)
+{
+	const unsigned long nr = 1UL << order;
+
+	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
+		return "beyond the end of memory";
+	if (pfn < in->start_pfn || !kho_intake_is_free(in, pfn, pfn + nr))
+		return "no memory, or in use";
+	return NULL;
+}
+
 /*
- * In a leaf of order 0 keys each bit stands for one page, as in @in->pages.
+ * Can the preservation @key be used, of an order and type that this kernel
+ * understands? Returns 0 if so, -EINVAL if the key has to be dropped, or
+ * -EOPNOTSUPP if its memory is kept.
+ */
+static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
+{
+	unsigned int order, type;
+	unsigned long pfn;
+	const char *why;
+
+	pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
+	why = kho_intake_impossible(in, pfn, order);
+	if (!why && kho_intake_unknown(in, pfn, order, type))
+		return kho_intake_keep(key);
+	if (!why && !kho_intake_claim(pfn, pfn + (1UL << order)))
+		return 0;
+	kho_intake_drop(in, "key", key,
+			why ?: "preserved twice, or a node of the map");
+	return -EINVAL;
+}
+
+static void __init kho_intake_check_bits(struct kho_intake *in,
+					 struct kho_radix_leaf *leaf,
+					 unsigned long start, unsigned long i,
+					 unsigned long end)
+{
+	for_each_set_bit_from(i, leaf->bitmap, end) {
+		if (kho_intake_check_key(in, start | i))
+			__clear_bit(i, leaf->bitmap);
+	}
+}
+
+/*
+ * In a leaf of order 0 keys each bit stands for one page, as in kho_intake_busy.
  * Therefore the two bitmaps can be compared a word at a time. Single keys are
  * only checked if something is wrong.
  */
-static int __init kho_intake_check_leaf_0(struct kho_intake *in,
-					  struct kho_radix_leaf *leaf,
-					  unsigned long start, unsigned long pfn)
+static void __init kho_intake_check_leaf_0(struct kho_intake *in,
+					   const struct kho_part *part)
 {
-	struct kho_radix_leaf *pages = kho_radix_leaf(in->pages, pfn, true);
+	struct kho_radix_leaf *leaf = part->leaf;
+	const unsigned long pfn = part->pfn, start = part->key;
 	unsigned long i, end;
-	int err;
-
-	if (IS_ERR(pages))
-		return PTR_ERR(pages);
 
 	/* Check the keys that lie between the ranges of free memory. */
 	for (i = 0; i < KHO_LEAF_BITS; i = in->free_end - pfn) {
 		kho_intake_look_up(in, pfn + i);
 		end = min(max(in->free_start, pfn) - pfn, KHO_LEAF_BITS);
-		err = kho_intake_check_keys(in, leaf, start, i, end);
-		if (err)
-			return err;
+		kho_intake_check_bits(in, leaf, start, i, end);
 	}
 
 	for (unsigned long w = 0; w < BITS_TO_LONGS(KHO_LEAF_BITS); w++) {
-		if (likely(!(leaf->bitmap[w] & pages->bitmap[w]))) {
-			pages->bitmap[w] |= leaf->bitmap[w];
-			continue;
-		}
-		err = kho_intake_check_keys(in, leaf, start, w * BITS_PER_LONG,
-					    (w + 1) * BITS_PER_LONG);
-		if (err)
-			return err;
+		if (likely(!(leaf->bitmap[w] & kho_intake_busy[w])))
+			kho_intake_busy[w] |= leaf->bitmap[w];
+		else
+			kho_intake_check_bits(in, leaf, start, w * BITS_PER_LONG,
+					      (w + 1) * BITS_PER_LONG);
 	}
-	return 0;
 }
 
-static int __init kho_intake_check_leaf(struct kho_intake *in,
-					struct kho_radix_leaf *leaf,
-					unsigned long start)
+/* Check a run of neighbours at once, single keys only if that fails. */
+static void __init kho_intake_check_runs(struct kho_intake *in,
+					 const struct kho_part *part,
+					 unsigned int order)
 {
-	const unsigned long order_bits = start & (BIT(KHO_MEMDESC_SHIFT) - 1);
-	unsigned long i, end, pfn, nr;
-	unsigned int order, type;
-	int err;
+	const unsigned long start = part->key - part->first;
+	unsigned long bit, end, pfn, stop;
 
-	/*
-	 * All keys of a leaf have the same type and order, unless the order is
-	 * nonsense.
-	 */
-	if (!order_bits)
-		return kho_intake_check_keys(in, leaf, start, 0, KHO_LEAF_BITS);
-	pfn = PHYS_PFN(kho_decode_key(start, &order, &type));
-	if (type >= (in->v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC) ||
-	    order > MAX_PAGE_ORDER || pfn >= in->end_pfn)
-		return kho_intake_check_keys(in, leaf, start, 0, KHO_LEAF_BITS);
-
-	if (!order)
-		return kho_intake_check_leaf_0(in, leaf, start, pfn);
-
-	/* Check a run of neighbours at once, single keys only if that fails. */
-	for_each_set_bitrange(i, end, leaf->bitmap, KHO_LEAF_BITS) {
-		pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
-		nr = (end - i) << order;
-		err = -EEXIST;
+	for (bit = part->first; bit < part->end; bit = end) {
+		bit = find_next_bit(part->leaf->bitmap, part->end, bit);
+		if (bit == part->end)
+			return;
+		end = find_next_zero_bit(part->leaf->bitmap, part->end, bit);
+		pfn = part->pfn + ((bit - part->first) << order);
+		stop = pfn + ((end - bit) << order);
 		kho_intake_look_up(in, pfn);
-		if (pfn >= in->free_start && pfn + nr <= in->free_end)
-			err = kho_intake_claim(in, pfn, pfn + nr);
-		if (err == -EEXIST)
-			err = kho_intake_check_keys(in, leaf, start, i, end);
-		if (err)
-			return err;
+		if (pfn < in->free_start || stop > in->free_end ||
+		    kho_intake_claim(pfn, stop))
+			kho_intake_check_bits(in, part->leaf, start, bit, end);
 	}
-	return 0;
+}
+
+/* Check a preservation that is larger than a window, with its first window. */
+static void __init kho_intake_check_large(struct kho_intake *in,
+					  const struct kho_part *part,
+					  unsigned long pfn)
+{
+	if (!test_bit(part->first, part->leaf->bitmap))
+		return;
+	if (part->pfn < pfn)
+		bitmap_fill(kho_intake_busy, KHO_LEAF_BITS);
+	else
+		kho_intake_check_bits(in, part->leaf, part->key - part->first,
+				      part->first, part->end);
+}
+
+/* Check the keys of one order and type in the window at @pfn. */
+static void __init kho_intake_check_part(struct kho_intake *in,
+					 unsigned long pfn, unsigned int order,
+					 unsigned int type)
+{
+	struct kho_part part;
+
+	if (!(kho_preserved.orders[type] & BIT_ULL(order)) ||
+	    !kho_part_find(&part, kho_preserved.map, order, type, pfn,
+			   pfn + KHO_LEAF_BITS))
+		return;
+	if (!order)
+		kho_intake_check_leaf_0(in, &part);
+	else if (order < KHO_BITMAP_SIZE_LOG2)
+		kho_intake_check_runs(in, &part, order);
+	else
+		kho_intake_check_large(in, &part, pfn);
 }
 
 /*
- * A node must be in memory that nothing else uses. Marking the node also makes
- * the check refuse it if another link leads to it. Without that the walk of a
+ * Check the keys of the window at @pfn. What is larger than a window comes first,
+ * the largest order first of all: so a preservation that was accepted in its first
+ * window is accepted in all windows. The rest comes in the order of the map.
+ */
+static void __init kho_intake_check_window(struct kho_intake *in,
+					   unsigned long pfn)
+{
+	const unsigned long end = pfn + KHO_LEAF_BITS;
+	unsigned long node = pfn;
+	unsigned int type;
+	int order;
+	u64 all = 0;
+
+	bitmap_zero(kho_intake_busy, KHO_LEAF_BITS);
+	while ((node = kho_nodes_next(node, end)) < end)
+		__set_bit(node++ - pfn, kho_intake_busy);
+
+	for (type = 0; type < kho_preserved.nr_types; type++)
+		all |= kho_preserved.orders[type];
+	for (order = fls64(all) - 1; order >= KHO_BITMAP_SIZE_LOG2; order--) {
+		for (type = 0; type < kho_preserved.nr_types; type++)
+			kho_intake_check_part(in, pfn, order, type);
+	}
+	for (type = 0; type < kho_preserved.nr_types; type++) {
+		for (order = KHO_BITMAP_SIZE_LOG2 - 1; order >= 0; order--)
+			kho_intake_check_part(in, pfn, order, type);
+	}
+}
+
+/* Take a whole leaf out, or the keys of which the memory ends behind @end_pfn. */
+static void __init kho_intake_drop_leaf(struct kho_intake *in,
+					struct kho_radix_leaf *leaf,
+					unsigned long start,
+					unsigned long end_pfn, const char *why)
+{
+	unsigned int order, type;
+	unsigned long i, pfn;
+
+	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
+		if (end_pfn) {
+			pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
+			if (pfn < end_pfn && 1UL << order <= end_pfn - pfn)
+				continue;
+		}
+		kho_intake_drop(in, "key", start | i, why);
+		__clear_bit(i, leaf->bitmap);
+	}
+}
+
+/*
+ * Take out the keys that are nonsense wherever memory is, so that the rest of the
+ * map can be searched by order, type and address: all keys of a leaf have the same
+ * type and order, and no memory is behind the end of all memory.
+ */
+static void __init kho_intake_check_leaf(struct kho_intake *in,
+					 struct kho_radix_leaf *leaf,
+					 unsigned long start)
+{
+	unsigned int order, type;
+	unsigned long pfn;
+
+	/* Its keys have several orders, each larger than memory. */
+	if (!(start & (BIT(KHO_MEMDESC_SHIFT) - 1))) {
+		kho_intake_drop_leaf(in, leaf, start, 0, "no order");
+		return;
+	}
+	pfn = PHYS_PFN(kho_decode_key(start, &order, &type));
+	if (type >> KHO_MEMDESC_BITS)
+		kho_intake_drop_leaf(in, leaf, start, 0,
+				     "no type has so many bits");
+	else if (pfn >= in->end_pfn ||
+		 in->end_pfn - pfn < KHO_LEAF_BITS << order)
+		kho_intake_drop_leaf(in, leaf, start, in->end_pfn,
+				     "beyond the end of memory");
+}
+
+/*
+ * A node must be in memory that nothing else uses. The list of nodes also makes
+ * the check refuse a node if another link leads to it. Without that the walk of a
  * map with a cycle would never end.
  */
 static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
@@ -338,23 +405,17 @@ static int __init kho_intake_check_node_addr(struct kho_intake *in, u64 phys)
 
 	if (IS_ALIGNED(phys, PAGE_SIZE) &&
 	    kho_intake_is_free(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1))
-		err = kho_intake_claim(in, PHYS_PFN(phys), PHYS_PFN(phys) + 1);
+		err = kho_nodes_add(PHYS_PFN(phys));
 	if (err && err != -ENOMEM)
 		kho_intake_drop(in, "node", phys,
 				"no memory, in use, or met before");
 	return err;
 }
 
-/*
- * Check the nodes below @node, or, with @keys, the keys in the leaves below it.
- * All nodes have to be checked before any key. Otherwise a wrong key could mark
- * the memory of a node that comes later in the walk, and this node would be
- * dropped instead of the key.
- */
+/* Check the nodes below @node. Returns 0 or -ENOMEM. */
 static int __init kho_intake_check_node(struct kho_intake *in,
 					struct kho_radix_node *node,
-					unsigned int level, unsigned long start,
-					bool keys)
+					unsigned int level, unsigned long start)
 {
 	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
 				   KHO_BITMAP_SIZE_LOG2;
@@ -367,119 +428,128 @@ static int __init kho_intake_check_node(struct kho_intake *in,
 		if (!node->table[i])
 			continue;
 
-		if (!keys) {
-			err = kho_intake_check_node_addr(in, node->table[i]);
-			if (err == -ENOMEM)
-				return err;
-			if (err) {
-				node->table[i] = 0;
-				continue;
-			}
+		err = kho_intake_check_node_addr(in, node->table[i]);
+		if (err == -ENOMEM)
+			return err;
+		if (err) {
+			node->table[i] = 0;
+			continue;
 		}
 
 		child = phys_to_virt(node->table[i]);
-		err = 0;
 		if (level > 1)
-			err = kho_intake_check_node(in, child, level - 1, key,
-						    keys);
-		else if (keys)
-			err = kho_intake_check_leaf(in, (void *)child, key);
+			err = kho_intake_check_node(in, child, level - 1, key);
+		else
+			kho_intake_check_leaf(in, (void *)child, key);
 		if (err)
 			return err;
-	}
-	return 0;
-}
-
-/*
- * Call @fn for all keys of kept memory below @node. @fn returns 0, a negative
- * error, which ends the walk, or 1 to remove the key.
- */
-static int __init kho_intake_for_kept(struct kho_intake *in,
-				      struct kho_radix_node *node,
-				      unsigned int level, unsigned long start,
-				      int (*fn)(struct kho_intake *in,
-						unsigned long key))
-{
-	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
-				   KHO_BITMAP_SIZE_LOG2;
-	struct kho_radix_leaf *leaf = (void *)node;
-	unsigned long i;
-	int err = 0;
-
-	if (level) {
-		for (i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2 && !err; i++)
-			if (node->table[i])
-				err = kho_intake_for_kept(in,
-							  phys_to_virt(node->table[i]),
-							  level - 1,
-							  start | i << shift, fn);
-		return err;
-	}
-
-	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
-		err = fn(in, start | i);
-		if (err < 0)
-			return err;
-		if (err)
-			__clear_bit(i, leaf->bitmap);
 	}
 	return 0;
 }
 
 /*
  * Drop a kept entry that overlaps one which this kernel understands: the latter
- * is more likely to be true.
+ * is more likely to be true. Otherwise count it. Kept entries may overlap: it is
+ * not known which of them is true, so the memory of all stays kept. Returns 1 if
+ * the entry is dropped, else 0.
  */
-static int __init kho_intake_drop_kept(struct kho_intake *in, unsigned long key)
+static int __init kho_intake_count_kept(struct kho_intake *in, unsigned long key)
 {
 	unsigned int order, type;
-	unsigned long pfn = PHYS_PFN(kho_decode_key(key, &order, &type));
+	phys_addr_t phys = kho_decode_key(key, &order, &type);
+	const unsigned long pfn = PHYS_PFN(phys), end = pfn + (1UL << order);
 
-	if (!kho_intake_marked(in, pfn, pfn + (1UL << order)))
-		return 0;
-	kho_intake_drop(in, "key", key, "preserved twice, or a node of the map");
-	return 1;
-}
-
-/*
- * Mark the memory of a kept entry. Kept entries may overlap: it is not known
- * which of them is true, so the memory of all stays kept.
- */
-static int __init kho_intake_mark_kept(struct kho_intake *in, unsigned long key)
-{
-	phys_addr_t phys;
-	unsigned int order, type;
-	unsigned long pfn;
-
-	phys = kho_decode_key(key, &order, &type);
-	pfn = PHYS_PFN(phys);
+	if (kho_nodes_next(pfn, end) < end ||
+	    kho_extent_next(kho_preserved.map, kho_preserved.orders, pfn,
+			    end) < end) {
+		kho_intake_drop(in, "key", key,
+				"preserved twice, or a node of the map");
+		return 1;
+	}
 	kho_kept.entries++;
 	kho_kept.pages += 1UL << order;
 	pr_err_ratelimited("preserved memory map: kept %pa, order %u, type %u: %s\n",
 			   &phys, order, type,
-			   kho_intake_unknown(in, pfn, order, type));
-	return kho_intake_mark(in, pfn, pfn + (1UL << order));
+			   kho_intake_unknown(in, pfn, order, type) ?:
+			   "another one of this type and order is kept");
+	return 0;
+}
+
+/* Drop or count the keys in kho_kept below @node. */
+static void __init kho_intake_count_node(struct kho_intake *in,
+					 struct kho_radix_node *node,
+					 unsigned int level, unsigned long start)
+{
+	const unsigned int shift = (level - 1) * KHO_TABLE_SIZE_LOG2 +
+				   KHO_BITMAP_SIZE_LOG2;
+	struct kho_radix_leaf *leaf = (void *)node;
+	unsigned long i;
+
+	if (level) {
+		for (i = 0; i < 1UL << KHO_TABLE_SIZE_LOG2; i++) {
+			if (node->table[i])
+				kho_intake_count_node(in,
+						      phys_to_virt(node->table[i]),
+						      level - 1,
+						      start | i << shift);
+		}
+		return;
+	}
+
+	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
+		if (kho_intake_count_kept(in, start | i))
+			__clear_bit(i, leaf->bitmap);
+	}
 }
 
 /*
- * Called when all entries that this kernel understands are marked: mark the
- * kept ones, too. Returns 0 or -ENOMEM.
+ * Check the keys of a leaf whose type or order this kernel does not understand.
+ * They move to kho_kept, or stay in the map if there is no memory to record them.
  */
-static int __init kho_intake_settle_kept(struct kho_intake *in)
+static void __init kho_intake_check_unknown_leaf(struct kho_intake *in,
+						 struct kho_radix_leaf *leaf,
+						 unsigned long start)
+{
+	unsigned int order, type;
+	unsigned long i, pfn;
+	const char *why;
+
+	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
+		pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
+		why = kho_intake_impossible(in, pfn, order);
+		if (why)
+			kho_intake_drop(in, "key", start | i, why);
+		if (why || kho_intake_keep(start | i) ||
+		    kho_intake_count_kept(in, start | i))
+			__clear_bit(i, leaf->bitmap);
+	}
+}
+
+/*
+ * Called when all entries that this kernel understands are checked: check the
+ * other ones.
+ */
+static void __init kho_intake_settle_kept(struct kho_intake *in)
 {
 	const unsigned int top = KHO_TREE_MAX_DEPTH - 1;
-	struct kho_radix_node *root = kho_kept.tree.root;
-	int err;
+	struct kho_radix_leaf *leaf;
+	unsigned int order, type;
+	unsigned long key;
 
-	if (!root)
-		return 0;
-	err = kho_intake_for_kept(in, root, top, 0, kho_intake_drop_kept);
-	if (!err)
-		err = kho_intake_for_kept(in, root, top, 0, kho_intake_mark_kept);
-	if (!err && kho_kept.entries)
+	for (key = 0; (leaf = kho_radix_next_leaf(kho_preserved.map, &key));
+	     key += KHO_LEAF_BITS) {
+		if (!(key & (BIT(KHO_MEMDESC_SHIFT) - 1)))
+			continue;
+		kho_decode_key(key, &order, &type);
+		if (type >> KHO_MEMDESC_BITS == 0 &&
+		    !(kho_preserved.orders[type] & BIT_ULL(order)))
+			kho_intake_check_unknown_leaf(in, leaf, key);
+	}
+	if (kho_kept.tree.root)
+		kho_intake_count_node(in, kho_kept.tree.root, top, 0);
+	if (kho_kept.entries)
 		pr_err("preserved memory map: %lu entries of %lu pages are kept, but cannot be restored by this kernel\n",
 		       kho_kept.entries, kho_kept.pages);
-	return err;
 }
 
 /**
@@ -493,168 +563,91 @@ void __init kho_kept_forget(void)
 	memset(&kho_kept, 0, sizeof(kho_kept));
 }
 
-/* Is a page from kho_alloc_preserve() preserved at @phys? */
-static bool __init kho_intake_has_page(struct kho_radix_tree *tree,
-				       phys_addr_t phys)
+static void __init kho_intake_forget(void)
 {
-	/* Untyped in "kho-v4", and in a "kho-v5" that records no types yet. */
-	static const enum kho_memdesc types[] __initconst = {
-		KHO_MEMDESC_FOLIO, KHO_MEMDESC_UNTYPED,
-	};
-
-	for (int i = 0; i < ARRAY_SIZE(types); i++) {
-		const unsigned long key = kho_encode_key(phys, 0, types[i]);
-		struct kho_radix_leaf *leaf = kho_radix_leaf(tree, key, false);
-
-		if (!IS_ERR_OR_NULL(leaf) &&
-		    test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
-			return true;
-	}
-	return false;
+	kho_kept_forget();
+	kho_nodes_free();
+	memset(&kho_preserved, 0, sizeof(kho_preserved));
 }
 
-/* Can the FDT be walked to its end? fdt_nop_property() relies on that later. */
-static bool __init kho_intake_fdt_ok(const void *fdt)
+static void __init kho_intake_report(struct kho_intake *in)
 {
-	int node = 0, depth = 0;
-
-	while (node >= 0 && depth >= 0)
-		node = fdt_next_node(fdt, node, &depth);
-	if (node < 0)
-		pr_err("handover FDT: damaged: %d\n", node);
-	return node >= 0;
+	if (in->dropped)
+		pr_err("preserved memory map: %lu entries left out\n",
+		       in->dropped);
+	in->dropped = 0;
 }
 
 /**
- * kho_intake_check - check the preserved memory map of the previous kernel
- * @tree: the map; entries that cannot be used are taken out of it
+ * kho_intake_check_nodes - check the nodes of the map of the previous kernel
+ * @tree: the map; nodes that cannot be used are taken out of it
  * @root: physical address of the root, from the FDT of the previous kernel
- * @fdt: physical address of that FDT, which must itself be preserved
+ * @fdt: physical address of that FDT
  * @v4: whether it is a "kho-v4" map, which has no types
- * @pages: set to a new tree, keyed by page frame number, with a bit for each
- *	page of a preservation (kept ones, too) and of a node of the map; the
- *	tree then belongs to the caller
  *
- * An entry that cannot be true is reported, and its memory becomes ordinary
- * free memory. An entry that this kernel does not understand is reported and
- * recorded in kho_kept, and its memory has bits in @pages.
+ * After that kho_preserved_next() can be used. Until the keys are checked, more
+ * memory than is true counts as preserved.
  *
  * Context: Early boot, when memblock knows all memory, and everything that is
  *	reserved at a fixed address is reserved.
- * Return: 0, %-EINVAL if the root is no node, or the FDT is damaged or not
- *	preserved, or %-ENOMEM if there is too little scratch memory to check the
- *	map. After an error the caller must use neither the map nor @pages.
+ * Return: 0, %-EINVAL if the root is no node, or the FDT is damaged, or %-ENOMEM
+ *	if there is too little scratch memory for the list of nodes. After an
+ *	error the caller must not use the map.
  */
-int __init kho_intake_check(struct kho_radix_tree *tree, phys_addr_t root,
-			    phys_addr_t fdt, bool v4,
-			    struct kho_radix_tree *pages)
+int __init kho_intake_check_nodes(struct kho_radix_tree *tree, phys_addr_t root,
+				  phys_addr_t fdt, bool v4)
 {
-	struct kho_intake in = {
-		.pages = pages,
-		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
-		.v4 = v4,
-	};
+	struct kho_intake *in = &kho_intake;
 	int err;
 
+	*in = (struct kho_intake){
+		.start_pfn = PFN_DOWN(memblock_start_of_DRAM()),
+		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
+	};
 	if (!kho_intake_fdt_ok(phys_to_virt(fdt)))
 		return -EINVAL;
-	err = kho_radix_init_tree(pages, NULL);
-	if (err)
-		return err;
-	err = kho_intake_check_node_addr(&in, root);
+	err = kho_intake_check_node_addr(in, root);
 	if (!err)
-		err = kho_intake_check_node(&in, tree->root,
-					    KHO_TREE_MAX_DEPTH - 1, 0, false);
-	if (!err)
-		err = kho_intake_check_node(&in, tree->root,
-					    KHO_TREE_MAX_DEPTH - 1, 0, true);
-	if (!err)
-		err = kho_intake_settle_kept(&in);
-	if (!err && !kho_intake_has_page(tree, fdt))
-		err = -EINVAL;
-	if (in.dropped)
-		pr_err("preserved memory map: %lu entries left out\n",
-		       in.dropped);
+		err = kho_intake_check_node(in, tree->root,
+					    KHO_TREE_MAX_DEPTH - 1, 0);
 	if (err) {
-		kho_kept_forget();
-		kho_radix_destroy_tree(pages);
+		kho_intake_report(in);
+		kho_intake_forget();
+		return err;
 	}
-	return err;
-}
-
-/* Returns the end of the preservation around @phys, or 0 if there is none. */
-static phys_addr_t __init kho_intake_preserved_end(struct kho_radix_tree *tree,
-						   phys_addr_t phys)
-{
-	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++) {
-		for (unsigned int order = 0; order <= kho_max_order(type); order++) {
-			phys_addr_t start = round_down(phys, PAGE_SIZE << order);
-			unsigned long key = kho_encode_key(start, order, type);
-			struct kho_radix_leaf *leaf;
-
-			leaf = kho_radix_leaf(tree, key, false);
-			if (!IS_ERR_OR_NULL(leaf) &&
-			    test_bit(key % KHO_LEAF_BITS, leaf->bitmap))
-				return start + (PAGE_SIZE << order);
-		}
-	}
+	kho_nodes_sort();
+	kho_preserved_init(tree->root, v4);
 	return 0;
 }
 
-static bool __init kho_intake_subtree_ok(struct kho_radix_tree *tree,
-					 const void *fdt, int node, u64 *phys)
-{
-	phys_addr_t cur, end;
-	const void *prop;
-	u64 size;
-	int len;
-
-	/* Properties may lie at any address. */
-	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_PROP_NAME, &len);
-	if (!prop)
-		return true;	/* kho_retrieve_subtree() refuses it */
-	if (len != sizeof(*phys))
-		return false;
-	memcpy(phys, prop, sizeof(*phys));
-	prop = fdt_getprop(fdt, node, KHO_SUB_TREE_SIZE_PROP_NAME, &len);
-	if (!prop || len != sizeof(size))
-		return false;
-	memcpy(&size, prop, sizeof(size));
-	if (check_add_overflow(*phys, size, &end))
-		return false;
-
-	cur = *phys;
-	do {
-		cur = kho_intake_preserved_end(tree, cur);
-	} while (cur && cur < end);
-	return cur;
-}
-
 /**
- * kho_intake_check_subtrees - check that the subtrees are in preserved memory
- * @tree: the preserved memory map, which kho_intake_check() has passed
- * @fdt: the FDT; subtrees not entirely in preserved memory lose their address
+ * kho_intake_check_keys - check the entries of the map of the previous kernel
+ * @tree: the map; entries that cannot be used are taken out of it
+ * @fdt: physical address of the FDT, which must itself be preserved
  *
- * The node of such a subtree stays in the FDT. Without the node the owner of
- * the subtree would take this for a boot without a handover.
+ * An entry that cannot be true is reported, and its memory becomes ordinary
+ * free memory. An entry that this kernel does not understand is reported and
+ * recorded in kho_kept, and its memory stays away from everybody.
  *
- * Context: Early boot, before kho_retrieve_subtree() is used.
+ * Context: Early boot, after kho_intake_check_nodes().
+ * Return: 0, or %-EINVAL if the FDT is not preserved. Then nothing is preserved.
  */
-void __init kho_intake_check_subtrees(struct kho_radix_tree *tree, void *fdt)
+int __init kho_intake_check_keys(struct kho_radix_tree *tree, phys_addr_t fdt)
 {
-	int node;
+	struct kho_intake *in = &kho_intake;
 
-	fdt_for_each_subnode(node, fdt, 0) {
-		u64 phys = 0;
-
-		/* A damaged node may have the property more than once. */
-		while (!kho_intake_subtree_ok(tree, fdt, node, &phys)) {
-			pr_err_ratelimited("handover FDT: left out subtree %#llx: '%s' is not in preserved memory\n",
-					   phys, fdt_get_name(fdt, node, NULL));
-			/* Cannot fail: the property was found just now. */
-			if (WARN_ON_ONCE(fdt_nop_property(fdt, node,
-							  KHO_SUB_TREE_PROP_NAME)))
-				return;
-		}
+	/* From address 0, so that entries below all memory are dropped as well. */
+	for (unsigned long pfn = 0; pfn < in->end_pfn; pfn += KHO_LEAF_BITS) {
+		if (kho_extent_next(kho_preserved.map, kho_preserved.orders, pfn,
+				    pfn + KHO_LEAF_BITS) < pfn + KHO_LEAF_BITS)
+			kho_intake_check_window(in, pfn);
 	}
+	kho_intake_settle_kept(in);
+	kho_intake_report(in);
+	if (!kho_intake_has_page(tree, fdt)) {
+		kho_intake_forget();
+		return -EINVAL;
+	}
+	kho_preserved_update();
+	return 0;
 }

@@ -29,6 +29,10 @@ struct kho_window kho_covered_window = {
 	.lock = __SPIN_LOCK_UNLOCKED(kho_covered_window.lock),
 };
 
+struct kho_window kho_good_window = {
+	.lock = __SPIN_LOCK_UNLOCKED(kho_good_window.lock),
+};
+
 DEFINE_PERCPU_RWSEM(kho_map_sem);
 /* Protects the making of nodes and windows. Taken inside of kho_map_sem. */
 static DEFINE_MUTEX(kho_nodes_lock);
@@ -67,7 +71,7 @@ static void kho_trim_work_fn(struct work_struct *work)
 		struct kho_window *window = kho_windows[i];
 		unsigned long nr;
 
-		if (!window || window == &kho_covered_window)
+		if (!window || kho_window_shared(window))
 			continue;
 		scoped_guard(spinlock, &window->lock) {
 			window->leaf_prefix = 0;
@@ -123,9 +127,9 @@ static void kho_mark_places(struct kho_window *window, unsigned long pfn,
 		const unsigned long off = pfn % KHO_LEAF_BITS;
 
 		if (kho_block_unsupported(pfn))
-			bitmap_set(window->busy, off, pageblock_nr_pages);
+			kho_busy_set(window, off, pageblock_order);
 		else
-			bitmap_clear(window->busy, off, pageblock_nr_pages);
+			kho_busy_clear(window, off, pageblock_order);
 	}
 }
 
@@ -171,8 +175,9 @@ static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 		stop = kho_window_end(pfn, end);
 		if (i >= kho_nr_windows || !kho_windows[i])
 			continue;
-		/* Memory in use does not go offline. */
-		if (kho_windows[i] == &kho_covered_window)
+		/* Memory in use does not go offline. Other places may change. */
+		cmpxchg(&kho_windows[i], &kho_good_window, NULL);
+		if (!kho_windows[i] || kho_windows[i] == &kho_covered_window)
 			continue;
 		guard(spinlock)(&kho_windows[i]->lock);
 		kho_mark_places(kho_windows[i], pfn, stop);
@@ -208,7 +213,7 @@ void kho_map_destroy(void)
 {
 	cancel_delayed_work_sync(&kho_trim_work);
 	for (unsigned long i = 0; i < kho_nr_windows; i++) {
-		if (kho_windows[i] && kho_windows[i] != &kho_covered_window)
+		if (kho_windows[i] && !kho_window_shared(kho_windows[i]))
 			kho_free_window(i);
 	}
 	kvfree(kho_windows);
@@ -227,22 +232,26 @@ void kho_map_destroy(void)
 noinline struct kho_window *kho_new_window(unsigned long pfn)
 {
 	const unsigned long i = pfn / KHO_LEAF_BITS;
-	struct kho_window *window;
+	struct kho_window *window, *old;
 
 	if (i >= kho_nr_windows)
 		return ERR_PTR(-EOPNOTSUPP);
 
 	guard(kho_nodes)();
-	if (kho_windows[i])
-		return kho_windows[i];
+	old = READ_ONCE(kho_windows[i]);
+	if (old && old != &kho_good_window)
+		return old;
 
 	window = kzalloc_obj(*window);
 	if (!window)
 		return ERR_PTR(-ENOMEM);
-	window->busy = (unsigned long *)get_zeroed_page(GFP_KERNEL);
-	if (!window->busy) {
-		kfree(window);
-		return ERR_PTR(-ENOMEM);
+	/* The bits of chunks cannot tell where smaller blocks lie. */
+	if (pageblock_order < KHO_CHUNK_ORDER) {
+		window->busy = (unsigned long *)get_zeroed_page(GFP_KERNEL);
+		if (!window->busy) {
+			kfree(window);
+			return ERR_PTR(-ENOMEM);
+		}
 	}
 	spin_lock_init(&window->lock);
 
@@ -254,9 +263,43 @@ noinline struct kho_window *kho_new_window(unsigned long pfn)
 	pfn = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
 	kho_mark_places(window, pfn, pfn + KHO_LEAF_BITS);
 
-	/* Pairs with READ_ONCE() in kho_find_window(), which takes no lock. */
-	smp_store_release(&kho_windows[i], window);
+	/*
+	 * Pairs with READ_ONCE() in kho_find_window(), which takes no lock.
+	 * kho_cover_window() takes none if the places are good.
+	 */
+	if (cmpxchg(&kho_windows[i], old, window) != old) {
+		free_page((unsigned long)window->busy);
+		kfree(window);
+		return &kho_covered_window;
+	}
 	return window;
+}
+
+/**
+ * kho_new_busy - make the bits of single pages of a window, unless there are any
+ * @window: the window
+ *
+ * Context: Process context, may sleep. With kho_map_sem held for reading.
+ * Return: 0 or %-ENOMEM.
+ */
+noinline int kho_new_busy(struct kho_window *window)
+{
+	unsigned long *busy;
+
+	guard(kho_nodes)();
+	if (window->busy)
+		return 0;
+	busy = (unsigned long *)get_zeroed_page(GFP_KERNEL);
+	if (!busy)
+		return -ENOMEM;
+
+	guard(spinlock)(&window->lock);
+	for (unsigned long i = 0; i < BITS_PER_LONG; i++) {
+		if (window->chunks & BIT(i))
+			kho_span_set(busy, i << KHO_CHUNK_ORDER, KHO_CHUNK_ORDER);
+	}
+	window->busy = busy;
+	return 0;
 }
 
 /**
@@ -280,8 +323,14 @@ static bool kho_cover_window(unsigned long pfn)
 {
 	const unsigned long i = pfn / KHO_LEAF_BITS;
 
+	if (i >= kho_nr_windows)
+		return false;
+	if (likely(cmpxchg(&kho_windows[i], &kho_good_window,
+			   &kho_covered_window) == &kho_good_window))
+		return true;
+
 	guard(kho_nodes)();
-	if (i >= kho_nr_windows || kho_windows[i])
+	if (kho_windows[i])
 		return false;
 	/* In an ordinary window the bits of such places would be set. */
 	for (unsigned long off = 0; off < KHO_LEAF_BITS; off += pageblock_nr_pages) {
@@ -293,66 +342,55 @@ static bool kho_cover_window(unsigned long pfn)
 	return true;
 }
 
-/* Mark [@pfn, @end) busy. After -EEXIST, if some of it was, nothing has changed. */
-static int kho_busy_mark(struct kho_window *window, unsigned long pfn,
-			 unsigned long end)
+/* Mark all of a window busy. After -EEXIST, if some of it was, nothing has changed. */
+static int kho_window_fill(struct kho_window *window)
 {
-	const unsigned long start = pfn % KHO_LEAF_BITS;
-	const unsigned long stop = start + end - pfn;
-
 	if (window == &kho_covered_window)
 		return -EEXIST;
 
 	guard(spinlock)(&window->lock);
-	if (find_next_bit(window->busy, stop, start) < stop)
+	if (!kho_busy_empty(window, 0, KHO_BITMAP_SIZE_LOG2))
 		return -EEXIST;
-	bitmap_set(window->busy, start, stop - start);
-	window->nr_preserved += stop - start;
+	kho_busy_set(window, 0, KHO_BITMAP_SIZE_LOG2);
+	window->nr_preserved = KHO_LEAF_BITS;
 	return 0;
 }
 
-/* Undo kho_busy_mark(). */
-static void kho_busy_unmark(struct kho_window *window, unsigned long pfn,
-			    unsigned long end)
+/* Undo kho_window_fill(), or kho_cover_window(). */
+static void kho_window_empty(unsigned long i)
 {
-	const unsigned long start = pfn % KHO_LEAF_BITS;
+	struct kho_window *window = kho_windows[i];
 
 	if (window == &kho_covered_window) {
-		WRITE_ONCE(kho_windows[pfn / KHO_LEAF_BITS], NULL);
-		kho_trim_soon();
+		WRITE_ONCE(kho_windows[i], &kho_good_window);
 		return;
 	}
 
 	guard(spinlock)(&window->lock);
-	bitmap_clear(window->busy, start, end - pfn);
-	window->nr_preserved -= end - pfn;
-	if (unlikely(!window->nr_preserved))
-		kho_trim_soon();
+	kho_busy_clear(window, 0, KHO_BITMAP_SIZE_LOG2);
+	window->nr_preserved = 0;
 }
 
-static void kho_busy_unmark_range(unsigned long pfn, unsigned long end)
+static void kho_windows_empty(unsigned long pfn, unsigned long end)
 {
-	for (unsigned long stop; pfn < end; pfn = stop) {
-		stop = kho_window_end(pfn, end);
-		kho_busy_unmark(kho_windows[pfn / KHO_LEAF_BITS], pfn, stop);
-	}
+	for (; pfn < end; pfn += KHO_LEAF_BITS)
+		kho_window_empty(pfn / KHO_LEAF_BITS);
 }
 
-static int kho_busy_mark_range(unsigned long start, unsigned long end)
+static int kho_windows_fill(unsigned long start, unsigned long end)
 {
 	struct kho_window *window;
 	int err;
 
-	for (unsigned long pfn = start, stop; pfn < end; pfn = stop) {
-		stop = kho_window_end(pfn, end);
-		if (stop - pfn == KHO_LEAF_BITS && kho_cover_window(pfn))
+	for (unsigned long pfn = start; pfn < end; pfn += KHO_LEAF_BITS) {
+		if (kho_cover_window(pfn))
 			continue;
 		window = kho_get_window(pfn);
 		err = PTR_ERR_OR_ZERO(window);
 		if (!err)
-			err = kho_busy_mark(window, pfn, stop);
+			err = kho_window_fill(window);
 		if (err) {
-			kho_busy_unmark_range(start, pfn);
+			kho_windows_empty(start, pfn);
 			return err;
 		}
 	}
@@ -391,13 +429,16 @@ noinline int kho_map_add_large(unsigned long pfn, unsigned int order,
 			       enum kho_memdesc type)
 {
 	const unsigned long key = kho_key(pfn, order, type);
-	struct kho_radix_leaf *leaf = kho_new_leaf(key);
+	struct kho_radix_leaf *leaf;
 	int err;
 
+	leaf = kho_radix_find(kho_out.radix_tree.root, key);
+	if (unlikely(!leaf))
+		leaf = kho_new_leaf(key);
 	if (IS_ERR(leaf))
 		return PTR_ERR(leaf);
 
-	err = kho_busy_mark_range(pfn, pfn + (1UL << order));
+	err = kho_windows_fill(pfn, pfn + (1UL << order));
 	if (!err)
 		set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
 	return err;
@@ -421,7 +462,8 @@ noinline bool kho_map_del_large(unsigned long pfn, unsigned int order,
 	leaf = kho_radix_find(kho_out.radix_tree.root, key);
 	if (!leaf || !test_and_clear_bit(key % KHO_LEAF_BITS, leaf->bitmap))
 		return false;
-	kho_busy_unmark_range(pfn, pfn + (1UL << order));
+	kho_windows_empty(pfn, pfn + (1UL << order));
+	kho_trim_soon();
 	return true;
 }
 
@@ -496,7 +538,7 @@ void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
 	}
 }
 
-/* Is every page of a block, of at most a page block, preserved? */
+/* Is every page of a block, of at most a chunk, preserved? */
 static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
 {
 	const unsigned long start = pfn % KHO_LEAF_BITS;
@@ -505,8 +547,13 @@ static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
 
 	if (window == &kho_covered_window)
 		return true;
-	return window && find_next_zero_bit(window->busy, end, start) >= end &&
-	       !kho_place_unsupported(pfn, order);
+	if (!window || kho_place_unsupported(pfn, order))
+		return false;
+
+	guard(spinlock)(&window->lock);
+	if (!window->busy)
+		return window->chunks & BIT(start >> KHO_CHUNK_ORDER);
+	return find_next_zero_bit(window->busy, end, start) >= end;
 }
 
 /**
@@ -552,7 +599,7 @@ phys_addr_t kho_first_unpreserved(phys_addr_t phys, size_t size)
 		return found;
 	kho_map_lock();
 	while (pfn < end && found == PHYS_ADDR_MAX) {
-		order = min_t(unsigned int, ilog2(end - pfn), pageblock_order);
+		order = min_t(unsigned int, ilog2(end - pfn), KHO_CHUNK_ORDER);
 		if (pfn)
 			order = min_t(unsigned int, order, __ffs(pfn));
 		while (!kho_block_is_preserved(pfn, order) &&
@@ -603,6 +650,26 @@ unsigned long kho_map_pages(void)
 }
 
 /**
+ * kho_any_preserved - is anything of some windows preserved
+ * @pfn: page frame number of the first page of the first window
+ * @end: page frame number behind the last one
+ *
+ * Context: Between kho_map_lock() and kho_map_unlock().
+ * Return: whether there is.
+ */
+bool kho_any_preserved(unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn += KHO_LEAF_BITS) {
+		struct kho_window *window = kho_find_window(pfn);
+
+		if (window == &kho_covered_window ||
+		    (window && READ_ONCE(window->nr_preserved)))
+			return true;
+	}
+	return false;
+}
+
+/**
  * kho_map_lock - begin to change the map
  *
  * Keeps windows and nodes from being freed. Other users are not excluded.
@@ -629,18 +696,19 @@ void kho_map_unlock(void)
  * @pfn: page frame number of the first page
  * @order: its order
  * @type: its type
+ * @caller: who preserves it, for the trace event
  *
  * Context: Process context, may sleep. Not after kho_map_lock().
  * Return: As kho_map_add().
  */
 noinline int kho_map_lock_and_add(unsigned long pfn, unsigned int order,
-				  enum kho_memdesc type)
+				  enum kho_memdesc type, unsigned long caller)
 {
 	int err;
 
 	guard(percpu_read)(&kho_map_sem);
 	err = __kho_map_add(pfn, order, type);
 	if (likely(!err))
-		kho_trace_preserve(pfn, order, type, KHO_OUTER_RET_IP);
+		kho_trace_preserve(pfn, order, type, caller);
 	return err;
 }

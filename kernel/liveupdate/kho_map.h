@@ -19,8 +19,15 @@
 #include <linux/percpu-rwsem.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/unroll.h>
 
 #include "kho_check.h"
+
+/*
+ * A chunk is one of the BITS_PER_LONG parts of a window: 2 MiB with pages of
+ * 4 KiB, 512 MiB with pages of 64 KiB.
+ */
+#define KHO_CHUNK_ORDER (KHO_BITMAP_SIZE_LOG2 - ilog2(BITS_PER_LONG))
 
 /*
  * One aligned range of KHO_LEAF_BITS pages. The map cannot say whether a page is
@@ -28,12 +35,21 @@
  * have to ask for every combination. Therefore a window has one bit for each
  * page, which is set if the page is preserved, or must not be preserved because
  * of its place. Windows are not handed over.
+ *
+ * At first a window has a bit for each chunk instead, which is set if the whole
+ * chunk belongs to larger preservations, or to such places. The bits of single pages
+ * are made when something smaller than a chunk is preserved in the window first, and
+ * take the place of the bits of chunks.
  */
 struct kho_window {
 	spinlock_t lock;		/* protects all members, and order 0 leaves */
 	unsigned long nr_preserved;	/* pages */
-	unsigned long *busy;		/* KHO_LEAF_BITS bits */
-	/* The leaf that was used last, and the upper bits of its keys. */
+	unsigned long chunks;		/* a bit for each chunk, if @busy is NULL */
+	unsigned long *busy;		/* KHO_LEAF_BITS bits, or NULL */
+	/*
+	 * The leaf that was used last, and the upper bits of its keys. Not a leaf
+	 * of orders below KHO_CHUNK_ORDER if @busy is NULL.
+	 */
 	struct kho_radix_leaf *leaf;
 	unsigned long leaf_prefix;	/* 0: there is no such leaf */
 	struct rcu_head rcu;
@@ -56,6 +72,18 @@ extern unsigned long kho_nr_windows;
 extern struct kho_window kho_covered_window;
 
 /*
+ * Stands for every window that is empty, and all of whose places are good. Such
+ * windows were covered before; finding that out anew would look at each pageblock.
+ */
+extern struct kho_window kho_good_window;
+
+/* Does it stand for several windows? Then it has no bits, and no leaf. */
+static __always_inline bool kho_window_shared(const struct kho_window *window)
+{
+	return window == &kho_covered_window || window == &kho_good_window;
+}
+
+/*
  * Held for reading to set or clear bits in the map or in a window, so that
  * several CPUs can do so at once; held for writing to free empty windows and
  * nodes. The one exception is the order 0 leaf cached in window->leaf:
@@ -65,6 +93,7 @@ extern struct kho_window kho_covered_window;
 extern struct percpu_rw_semaphore kho_map_sem;
 
 struct kho_window *kho_new_window(unsigned long pfn);
+int kho_new_busy(struct kho_window *window);
 struct kho_radix_leaf *kho_new_leaf(unsigned long key);
 void kho_trim_soon(void);
 int __cold kho_refuse_busy(unsigned long pfn, unsigned int order,
@@ -72,7 +101,7 @@ int __cold kho_refuse_busy(unsigned long pfn, unsigned int order,
 int kho_map_add_large(unsigned long pfn, unsigned int order,
 		      enum kho_memdesc type);
 int kho_map_lock_and_add(unsigned long pfn, unsigned int order,
-			 enum kho_memdesc type);
+			 enum kho_memdesc type, unsigned long caller);
 bool kho_map_del_large(unsigned long pfn, unsigned int order,
 		       enum kho_memdesc type);
 bool kho_v4_mismatch(unsigned long pfn, unsigned int order,
@@ -101,7 +130,7 @@ static __always_inline struct kho_window *kho_find_window(unsigned long pfn)
 
 	if (unlikely(i >= kho_nr_windows))
 		return NULL;
-	/* Pairs with smp_store_release() in kho_new_window(). */
+	/* Pairs with cmpxchg() in kho_new_window() and the release in kho_cover_window(). */
 	return READ_ONCE(kho_windows[i]);
 }
 
@@ -110,14 +139,15 @@ static __always_inline struct kho_window *kho_get_window(unsigned long pfn)
 {
 	struct kho_window *window = kho_find_window(pfn);
 
-	return likely(window) ? window : kho_new_window(pfn);
+	return likely(window && window != &kho_good_window) ?
+	       window : kho_new_window(pfn);
 }
 
 /*
  * The bits of a block in a bitmap. A block is aligned to its size, so it is a part
  * of one word or all of several words. find_next_bit(), bitmap_set() and
- * bitmap_clear() do not know that: with them preserving 2 MiB takes 66 more
- * instructions, 301 in all.
+ * bitmap_clear() do not know that. The first word is hidden from the compiler, which
+ * would compute the address of each word of a chunk, and run out of registers.
  */
 static __always_inline unsigned long kho_span_mask(unsigned long start,
 						   unsigned int order)
@@ -132,14 +162,16 @@ static __always_inline bool kho_span_empty(const unsigned long *bitmap,
 					   unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
-	const unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
+	const unsigned long *word = &bitmap[BIT_WORD(start)];
+	const unsigned long nr = BITS_TO_LONGS(1UL << order);
+	unsigned long any = 0;
 
-	for (const unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end;
-	     word++) {
-		if (*word & mask)
-			return false;
-	}
-	return true;
+	OPTIMIZER_HIDE_VAR(word);
+	/* With the order of a chunk this is 8 words, for pages of 4 KiB. */
+	unrolled_count(8)
+	for (unsigned long i = 0; i < nr; i++)
+		any |= word[i] & mask;
+	return !any;
 }
 
 static __always_inline void kho_span_set(unsigned long *bitmap,
@@ -147,10 +179,13 @@ static __always_inline void kho_span_set(unsigned long *bitmap,
 					 unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
-	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
+	unsigned long *word = &bitmap[BIT_WORD(start)];
+	const unsigned long nr = BITS_TO_LONGS(1UL << order);
 
-	for (unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end; word++)
-		*word |= mask;
+	OPTIMIZER_HIDE_VAR(word);
+	unrolled_count(8)
+	for (unsigned long i = 0; i < nr; i++)
+		word[i] |= mask;
 }
 
 static __always_inline void kho_span_clear(unsigned long *bitmap,
@@ -158,21 +193,66 @@ static __always_inline void kho_span_clear(unsigned long *bitmap,
 					   unsigned int order)
 {
 	const unsigned long mask = kho_span_mask(start, order);
-	unsigned long *end = &bitmap[BIT_WORD(start + (1UL << order) - 1)];
+	unsigned long *word = &bitmap[BIT_WORD(start)];
+	const unsigned long nr = BITS_TO_LONGS(1UL << order);
 
-	for (unsigned long *word = &bitmap[BIT_WORD(start)]; word <= end; word++)
-		*word &= ~mask;
+	OPTIMIZER_HIDE_VAR(word);
+	unrolled_count(8)
+	for (unsigned long i = 0; i < nr; i++)
+		word[i] &= ~mask;
+}
+
+/* The bits of a block in window->chunks. */
+static __always_inline unsigned long kho_chunk_mask(unsigned long start,
+						    unsigned int order)
+{
+	const unsigned long nr = 1UL << (order - KHO_CHUNK_ORDER);
+
+	return (~0UL >> (BITS_PER_LONG - nr)) << (start >> KHO_CHUNK_ORDER);
 }
 
 /*
- * Find and lock the window for order 0 memory, if the cached leaf is the one
- * that is needed, which it mostly is. Returns NULL if not. RCU keeps the window
- * from being freed.
+ * Is nothing of a block of a window busy? window->lock is held, for this and the
+ * next two functions.
+ */
+static __always_inline bool kho_busy_empty(const struct kho_window *window,
+					   unsigned long start,
+					   unsigned int order)
+{
+	if (order >= KHO_CHUNK_ORDER && !window->busy)
+		return !(window->chunks & kho_chunk_mask(start, order));
+	return kho_span_empty(window->busy, start, order);
+}
+
+static __always_inline void kho_busy_set(struct kho_window *window,
+					 unsigned long start, unsigned int order)
+{
+	if (order >= KHO_CHUNK_ORDER && !window->busy)
+		window->chunks |= kho_chunk_mask(start, order);
+	else
+		kho_span_set(window->busy, start, order);
+}
+
+static __always_inline void kho_busy_clear(struct kho_window *window,
+					   unsigned long start,
+					   unsigned int order)
+{
+	if (order >= KHO_CHUNK_ORDER && !window->busy)
+		window->chunks &= ~kho_chunk_mask(start, order);
+	else
+		kho_span_clear(window->busy, start, order);
+}
+
+/*
+ * Find and lock the window for memory, if the cached leaf is the one that is
+ * needed, which it mostly is. Returns NULL if not. RCU keeps the window from being
+ * freed.
  */
 static __always_inline struct kho_window *
-kho_lock_cached_leaf(unsigned long pfn, enum kho_memdesc type)
+kho_lock_cached_leaf(unsigned long pfn, unsigned int order,
+		     enum kho_memdesc type)
 {
-	const unsigned long prefix = kho_key(pfn, 0, type) / KHO_LEAF_BITS;
+	const unsigned long prefix = kho_key(pfn, order, type) / KHO_LEAF_BITS;
 	struct kho_window *window = kho_find_window(pfn);
 
 	if (unlikely(!window))
@@ -186,47 +266,70 @@ kho_lock_cached_leaf(unsigned long pfn, enum kho_memdesc type)
 }
 
 /*
- * kho_map_add() for order 0, without kho_map_sem. Returns false if the slow path
- * has to add the memory, or to refuse it.
+ * kho_map_add() for memory that is a part of one window, without kho_map_sem.
+ * Returns false if the slow path has to add the memory, or to refuse it. All bits of
+ * an order 0 leaf are of the same window, whose lock therefore protects the leaf as
+ * well. Leaves of larger orders are shared by windows, so their bits are set
+ * atomically.
  */
 static __always_inline bool kho_map_add_quick(unsigned long pfn,
+					      unsigned int order,
 					      enum kho_memdesc type)
 {
-	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long bit = (pfn >> order) % KHO_LEAF_BITS;
 	struct kho_window *window;
 	bool added;
 
 	guard(rcu)();
-	window = kho_lock_cached_leaf(pfn, type);
+	window = kho_lock_cached_leaf(pfn, order, type);
 	if (unlikely(!window))
 		return false;
 
-	added = !__test_and_set_bit(bit, window->busy);
-	if (likely(added)) {
-		__set_bit(bit, window->leaf->bitmap);
-		window->nr_preserved++;
+	if (!order) {
+		added = !__test_and_set_bit(start, window->busy);
+		if (likely(added))
+			__set_bit(bit, window->leaf->bitmap);
+	} else {
+		added = kho_busy_empty(window, start, order);
+		if (likely(added)) {
+			kho_busy_set(window, start, order);
+			set_bit(bit, window->leaf->bitmap);
+		}
 	}
+	if (likely(added))
+		window->nr_preserved += 1UL << order;
 	spin_unlock(&window->lock);
 	return added;
 }
 
-/* kho_map_del() for order 0, without kho_map_sem. False: take the slow path. */
+/* kho_map_del() likewise. False: take the slow path. */
 static __always_inline bool kho_map_del_quick(unsigned long pfn,
+					      unsigned int order,
 					      enum kho_memdesc type)
 {
-	const unsigned long bit = pfn % KHO_LEAF_BITS;
+	const unsigned long start = pfn % KHO_LEAF_BITS;
+	const unsigned long bit = (pfn >> order) % KHO_LEAF_BITS;
 	struct kho_window *window;
 	bool deleted;
 
 	guard(rcu)();
-	window = kho_lock_cached_leaf(pfn, type);
+	window = kho_lock_cached_leaf(pfn, order, type);
 	if (unlikely(!window))
 		return false;
 
-	deleted = __test_and_clear_bit(bit, window->leaf->bitmap);
+	if (!order) {
+		deleted = __test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(deleted))
+			__clear_bit(start, window->busy);
+	} else {
+		deleted = test_and_clear_bit(bit, window->leaf->bitmap);
+		if (likely(deleted))
+			kho_busy_clear(window, start, order);
+	}
 	if (likely(deleted)) {
-		__clear_bit(bit, window->busy);
-		if (unlikely(!--window->nr_preserved))
+		window->nr_preserved -= 1UL << order;
+		if (unlikely(!window->nr_preserved))
 			kho_trim_soon();
 	}
 	spin_unlock(&window->lock);
@@ -238,18 +341,29 @@ static __always_inline bool kho_map_del_quick(unsigned long pfn,
  * leaf is made if there is none. After an error the window is not locked.
  */
 static __always_inline int kho_lock_window(struct kho_window *window,
-					   unsigned long key, bool create)
+					   unsigned long key, unsigned int order,
+					   bool create)
 {
 	struct kho_radix_leaf *leaf;
+	int err;
 
 	spin_lock(&window->lock);
 	if (likely(window->leaf_prefix == key / KHO_LEAF_BITS))
 		return 0;
 
 	/* No leaf here: nothing can be added, and nothing so small be deleted. */
-	if (unlikely(window == &kho_covered_window)) {
+	if (unlikely(kho_window_shared(window))) {
 		spin_unlock(&window->lock);
 		return create ? -EEXIST : -ENOENT;
+	}
+
+	/* No bits of pages: nothing so small was preserved here. */
+	if (order < KHO_CHUNK_ORDER && unlikely(!window->busy)) {
+		spin_unlock(&window->lock);
+		err = create ? kho_new_busy(window) : -ENOENT;
+		if (err)
+			return err;
+		spin_lock(&window->lock);
 	}
 
 	leaf = kho_radix_find(kho_out.radix_tree.root, key);
@@ -266,9 +380,8 @@ static __always_inline int kho_lock_window(struct kho_window *window,
 }
 
 /*
- * Add a preservation that is a part of one window. All bits of an order 0 leaf are of
- * the same window, whose lock therefore protects the leaf as well. Leaves of
- * larger orders are shared by windows, so their bits are set atomically.
+ * Add a preservation that is a part of one window. For how the bits are set see
+ * kho_map_add_quick().
  */
 static __always_inline int kho_map_add_small(unsigned long pfn,
 					     unsigned int order,
@@ -282,7 +395,7 @@ static __always_inline int kho_map_add_small(unsigned long pfn,
 	window = kho_get_window(pfn);
 	if (IS_ERR(window))
 		return PTR_ERR(window);
-	err = kho_lock_window(window, key, true);
+	err = kho_lock_window(window, key, order, true);
 	if (err)
 		return err;
 
@@ -292,9 +405,9 @@ static __always_inline int kho_map_add_small(unsigned long pfn,
 			goto unlock;
 		__set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
 	} else {
-		if (!kho_span_empty(window->busy, start, order))
+		if (!kho_busy_empty(window, start, order))
 			goto unlock;
-		kho_span_set(window->busy, start, order);
+		kho_busy_set(window, start, order);
 		set_bit(key % KHO_LEAF_BITS, window->leaf->bitmap);
 	}
 	window->nr_preserved += 1UL << order;
@@ -334,7 +447,7 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 	struct kho_window *window = kho_find_window(pfn);
 	bool found;
 
-	if (unlikely(!window || kho_lock_window(window, key, false)))
+	if (unlikely(!window || kho_lock_window(window, key, order, false)))
 		return false;
 
 	if (!order) {
@@ -344,7 +457,7 @@ static __always_inline bool kho_map_del_small(unsigned long pfn,
 	} else {
 		found = test_and_clear_bit(bit, window->leaf->bitmap);
 		if (likely(found))
-			kho_span_clear(window->busy, start, order);
+			kho_busy_clear(window, start, order);
 	}
 	if (likely(found))
 		window->nr_preserved -= 1UL << order;

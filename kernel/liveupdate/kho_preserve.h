@@ -34,11 +34,11 @@ static __always_inline int kho_preserve_one(struct page *page, unsigned int orde
 	err = __kho_check_page(page, order, type);
 	if (unlikely(err))
 		return err;
-	if (!order && likely(kho_map_add_quick(pfn, type))) {
+	if (!order && likely(kho_map_add_quick(pfn, 0, type))) {
 		kho_trace_preserve(pfn, 0, type, _RET_IP_);
 		return 0;
 	}
-	return kho_map_lock_and_add(pfn, order, type);
+	return kho_map_lock_and_add(pfn, order, type, _RET_IP_);
 }
 
 /* The counterpart of kho_preserve_one(). */
@@ -52,7 +52,7 @@ static __always_inline void kho_unpreserve_one(struct page *page,
 	might_sleep();
 	if (unlikely(!kho_out.radix_tree.root))
 		return;
-	if (!order && likely(kho_map_del_quick(pfn, type))) {
+	if (!order && likely(kho_map_del_quick(pfn, 0, type))) {
 		kho_trace_unpreserve(pfn, 0, type, _RET_IP_);
 		return;
 	}
@@ -84,7 +84,7 @@ kho_preserve_run(struct page **pages, unsigned long nr, enum kho_memdesc type)
 	unsigned long i = 0, off = pfn - base;
 	unsigned long *busy, *bitmap;
 
-	if (!window || kho_lock_window(window, kho_key(pfn, 0, type), true))
+	if (!window || kho_lock_window(window, kho_key(pfn, 0, type), 0, true))
 		return 0;
 
 	nr = min(nr, KHO_RUN_MAX);

@@ -4,11 +4,11 @@
  *
  * Preserved memory is not reserved in memblock. Memblock searches its arrays
  * from the start for every region, so the time would grow with the square of
- * the number of preservations. Instead kho_preserved has one bit for each
- * preserved page, and for each page of the map itself, until the page allocator
- * has all other memory. Before that, memblock allocates from scratch areas
- * only, in which nothing is preserved. The code that gives memory to the page
- * allocator, serially or in parallel, leaves out the pages that have a bit.
+ * the number of preservations. Instead the map of the previous kernel says which
+ * pages are preserved, until the page allocator has all other memory. Before that,
+ * memblock allocates from memory only in which nothing is preserved. The code that
+ * gives memory to the page allocator, serially or in parallel, asks for each block
+ * of pages, and leaves out the pages that are preserved or are nodes of the map.
  * kho_stamp_pages() writes order and type of a preservation into its first struct
  * page, so that the restore functions find the preservation.
  */
@@ -22,61 +22,56 @@
 
 #include "kexec_handover_internal.h"
 
-/* Memory that the page allocator must not get. Set by kho_preserved_init(). */
-static struct {
-	struct kho_radix_node *map;	/* the map; NULL: nothing is preserved */
-	struct kho_radix_node *pages;	/* a bit for each page, by pfn */
-	u64 orders[KHO_NR_MEMDESC];	/* orders in the map, for each type */
-} kho_preserved __initdata;
+struct kho_preserved kho_preserved __initdata;
 
 /**
- * kho_preserved_init - set which pages are preserved
- * @map: root of the preserved memory map, which kho_intake_check() has passed
- * @pages: root of the tree of pages that kho_intake_check() has filled
+ * kho_preserved_init - set what is preserved
+ * @map: root of the preserved memory map, of which the nodes are checked, and
+ *	of which no key is beyond the end of memory
+ * @v4: whether the map is a "kho-v4" one, which has no types
+ *
+ * As long as the keys are not checked, more than the truth counts as preserved.
  *
  * Context: Early boot, while memblock allocates from scratch areas only.
  */
-void __init kho_preserved_init(struct kho_radix_node *map,
-			       struct kho_radix_node *pages)
+void __init kho_preserved_init(struct kho_radix_node *map, bool v4)
 {
-	struct kho_radix_leaf *leaf;
-	unsigned int order, type;
-	unsigned long key, i;
-
 	kho_preserved.map = map;
-	kho_preserved.pages = pages;
-
-	/* All keys of a leaf have the same type and order. */
-	for (key = 0; (leaf = kho_radix_next_leaf(map, &key));
-	     key += KHO_LEAF_BITS) {
-		i = find_first_bit(leaf->bitmap, KHO_LEAF_BITS);
-		if (i == KHO_LEAF_BITS)
-			continue;
-		kho_decode_key(key | i, &order, &type);
-		kho_preserved.orders[type] |= BIT_ULL(order);
-	}
+	kho_preserved.nr_types = v4 ? KHO_MEMDESC_UNTYPED + 1 : KHO_NR_MEMDESC;
+	kho_extent_orders(map, kho_preserved.held);
+	for (unsigned int type = 0; type < kho_preserved.nr_types; type++)
+		kho_preserved.orders[type] = kho_preserved.held[type] &
+					     GENMASK_ULL(kho_max_order(type), 0);
 }
 
-/*
- * Returns the first pfn in [@pfn, @end) that has a bit in kho_preserved.pages,
- * or @end.
+/**
+ * kho_preserved_update - have the keys taken into account that were taken out
+ *
+ * Context: Early boot.
+ */
+void __init kho_preserved_update(void)
+{
+	kho_extent_orders(kho_preserved.map, kho_preserved.held);
+	for (unsigned int type = 0; type < ARRAY_SIZE(kho_preserved.orders); type++)
+		kho_preserved.orders[type] &= kho_preserved.held[type];
+}
+
+/**
+ * kho_preserved_next - find the first page that the allocator must not get
+ * @pfn: page frame number of the first page to look at
+ * @end: page frame number behind the last one
+ *
+ * Context: Boot, until kho_preserved_finish().
+ * Return: the page frame number of a page that is preserved, or a node of the
+ *	map, or @end.
  */
 unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
 {
-	while (pfn < end) {
-		unsigned long start = ALIGN_DOWN(pfn, KHO_LEAF_BITS);
-		unsigned long stop = min(end - start, KHO_LEAF_BITS);
-		struct kho_radix_leaf *leaf;
-		unsigned long bit;
-
-		leaf = kho_radix_find(kho_preserved.pages, pfn);
-		if (leaf) {
-			bit = find_next_bit(leaf->bitmap, stop, pfn - start);
-			if (bit < stop)
-				return start + bit;
-		}
-		pfn = start + KHO_LEAF_BITS;
-	}
+	end = kho_nodes_next(pfn, end);
+	end = kho_extent_next(kho_preserved.map, kho_preserved.held, pfn, end);
+	if (kho_kept.tree.root)
+		end = kho_extent_next(kho_kept.tree.root, kho_kept.orders, pfn,
+				      end);
 	return end;
 }
 
@@ -85,31 +80,36 @@ unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
  * @pfn: page frame number of the first page
  * @end: page frame number behind the last page, in the same naturally aligned
  *	block of MAX_ORDER_NR_PAGES
+ * @block: a bitmap of MAX_ORDER_NR_PAGES, whose first bit stands for the first
+ *	page of the aligned block; the bits of pages that the page allocator must
+ *	not get are set
  *
- * Context: Boot, until kho_preserved_finish().
- * Return: %NULL if the page allocator may get all of [@pfn, @end). Else a
- *	bitmap whose first bit stands for the first page of the aligned block.
- *	The bits of pages that the page allocator must not get are set.
+ * Context: Boot, until kho_preserved_finish(). May run in parallel.
+ * Return: whether the page allocator must not get all of [@pfn, @end). If it may,
+ *	@block is undefined.
  */
-const unsigned long *__init kho_preserved_block(unsigned long pfn,
-						unsigned long end)
+bool __init kho_preserved_block(unsigned long pfn, unsigned long end,
+				unsigned long *block)
 {
-	const unsigned long off = pfn % MAX_ORDER_NR_PAGES;
-	struct kho_radix_leaf *leaf;
-	unsigned long *block;
+	const unsigned long start = ALIGN_DOWN(pfn, MAX_ORDER_NR_PAGES);
+	const unsigned long stop = start + MAX_ORDER_NR_PAGES;
+	unsigned long node = start;
 
 	/* A block takes whole words of a leaf, and lies in one leaf. */
 	BUILD_BUG_ON(MAX_ORDER_NR_PAGES % BITS_PER_LONG);
 	BUILD_BUG_ON(MAX_ORDER_NR_PAGES > KHO_LEAF_BITS);
 
 	if (likely(!kho_preserved.map))
-		return NULL;
-	leaf = kho_radix_find(kho_preserved.pages, pfn);
-	if (!leaf)
-		return NULL;
-	block = leaf->bitmap + (pfn - off) % KHO_LEAF_BITS / BITS_PER_LONG;
-	end += off - pfn;
-	return find_next_bit(block, end, off) < end ? block : NULL;
+		return false;
+
+	bitmap_zero(block, MAX_ORDER_NR_PAGES);
+	kho_extent_mark(kho_preserved.map, kho_preserved.held, start, block);
+	if (kho_kept.tree.root)
+		kho_extent_mark(kho_kept.tree.root, kho_kept.orders, start,
+				block);
+	while ((node = kho_nodes_next(node, stop)) < stop)
+		__set_bit(node++ - start, block);
+	return find_next_bit(block, end - start, pfn - start) < end - start;
 }
 
 /**
@@ -280,26 +280,10 @@ unsigned long __init kho_preserved_count(unsigned int type, unsigned int order,
 	return count;
 }
 
-static void __init kho_preserved_unmark(unsigned long pfn, unsigned long nr)
-{
-	const unsigned long end = pfn + nr;
-
-	for (; pfn < end; pfn += nr) {
-		unsigned long off = pfn % KHO_LEAF_BITS;
-		struct kho_radix_leaf *leaf;
-
-		nr = min(end - pfn, KHO_LEAF_BITS - off);
-		leaf = kho_radix_find(kho_preserved.pages, pfn);
-		if (leaf)
-			bitmap_clear(leaf->bitmap, off, nr);
-	}
-}
-
 /*
  * Drop the keys of @map whose memory overlaps [@pfn, @end). @orders has a bit
- * for each order that @type has in the map. A dropped key loses all its pages.
- * With @kept, which means memory that this kernel does not understand, the keys
- * stay and lose only their pages in [@pfn, @end). Returns the number of keys.
+ * for each order that @type has in the map. With @kept, which means memory that
+ * this kernel does not understand, the keys stay. Returns the number of keys.
  */
 static unsigned long __init
 kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
@@ -325,16 +309,8 @@ kho_preserved_drop_orders(struct kho_radix_node *map, u64 orders,
 			if (!leaf)
 				continue;
 			for_each_set_bit_from(bit, leaf->bitmap, first + nr) {
-				unsigned long start = (i + bit - first) << order;
-				unsigned long stop = start + (1UL << order);
-
-				if (kept) {
-					start = max(start, pfn);
-					stop = min(stop, end);
-				} else {
+				if (!kept)
 					__clear_bit(bit, leaf->bitmap);
-				}
-				kho_preserved_unmark(start, stop - start);
 				nr_keys++;
 			}
 		}
@@ -348,14 +324,18 @@ static unsigned long __init kho_preserved_drop(unsigned long pfn,
 {
 	unsigned long nr = 0;
 
-	for (unsigned int type = 0; type < KHO_NR_MEMDESC; type++)
+	for (unsigned int type = 0; type < ARRAY_SIZE(kho_kept.orders); type++) {
+		const u64 known = kho_preserved.orders[type];
+
+		nr += kho_preserved_drop_orders(kho_preserved.map, known, type,
+						pfn, end, false);
 		nr += kho_preserved_drop_orders(kho_preserved.map,
-						kho_preserved.orders[type],
-						type, pfn, end, false);
-	for (unsigned int type = 0; type < ARRAY_SIZE(kho_kept.orders); type++)
+						kho_preserved.held[type] & ~known,
+						type, pfn, end, true);
 		nr += kho_preserved_drop_orders(kho_kept.tree.root,
 						kho_kept.orders[type], type,
 						pfn, end, true);
+	}
 	return nr;
 }
 
@@ -465,10 +445,10 @@ int __init kho_preserved_settle(phys_addr_t fdt)
 		pr_err_ratelimited("preserved memory at %pa is reserved by this boot\n",
 				   &(phys_addr_t){ PFN_PHYS(pfn) });
 		lost += kho_preserved_drop(pfn, end);
-		if (kho_preserved_next(pfn, end) < end ||
+		if (kho_nodes_next(pfn, end) < end ||
 		    kho_preserved_next(PHYS_PFN(fdt), PHYS_PFN(fdt) + 1) !=
 		    PHYS_PFN(fdt)) {
-			kho_preserved.map = NULL;
+			memset(&kho_preserved, 0, sizeof(kho_preserved));
 			kho_kept_forget();
 			return -EINVAL;
 		}
@@ -537,7 +517,7 @@ static inline void kho_preserved_copy_map(void) { }
 #endif
 
 /**
- * kho_preserved_finish - free the map and the bitmap
+ * kho_preserved_finish - free the map and the list of its nodes
  *
  * Context: Boot, when all struct pages are initialised and stamped.
  */
@@ -554,9 +534,6 @@ void __init kho_preserved_finish(void)
 		kho_preserved_free_nodes(kho_preserved.map,
 					 KHO_TREE_MAX_DEPTH - 1);
 	}
-	if (kho_preserved.pages)
-		kho_preserved_free_nodes(kho_preserved.pages,
-					 KHO_TREE_MAX_DEPTH - 1);
 	kho_preserved.map = NULL;
-	kho_preserved.pages = NULL;
+	kho_nodes_free();
 }

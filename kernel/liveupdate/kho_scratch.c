@@ -10,18 +10,23 @@
 
 #define pr_fmt(fmt) "KHO: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/cma.h>
 #include <linux/init.h>
+#include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho_radix_tree.h>
 #include <linux/kstrtox.h>
 #include <linux/memblock.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
 #include <linux/string.h>
 
 #include <asm/sections.h>
 
+#include "../kexec_internal.h"
 #include "kexec_handover_internal.h"
 
 /*
@@ -212,22 +217,21 @@ static void __init kho_scratch_failed(const char *area, phys_addr_t size)
 }
 
 /*
- * The next kernel panics if its scratch memory cannot hold the bitmap of the
- * pages that are preserved. Warn here, where the sizes can still be changed. The
- * next kernel needs more than this: this function does not know what it will
- * load besides its image, nor what it will allocate early.
+ * The next kernel cannot even be loaded into scratch areas that are smaller than
+ * its image. Warn here, where the sizes can still be changed. The next kernel needs
+ * more than this: this function does not know what it will load besides its image,
+ * nor what it will allocate early.
  */
 static void __init kho_scratch_check_size(void)
 {
-	const u64 bitmap = memblock_phys_mem_size() / PAGE_SIZE / BITS_PER_BYTE;
-	const u64 needed = bitmap + (_end - _text);
+	const u64 image = _end - _text;
 	u64 size = 0;
 
 	for (unsigned int i = 0; i < kho_scratch_cnt; i++)
 		size += kho_scratch[i].size;
-	if (size < needed)
-		pr_warn("scratch areas of %llu MiB are too small: the image of a kernel and a bitmap of all pages take %llu MiB, see kho_scratch=\n",
-			size >> 20, DIV_ROUND_UP_ULL(needed, 1 << 20));
+	if (size < image)
+		pr_warn("scratch areas of %llu MiB are too small: the image of a kernel takes %llu MiB, see kho_scratch=\n",
+			size >> 20, DIV_ROUND_UP_ULL(image, 1 << 20));
 }
 
 /**
@@ -317,6 +321,119 @@ err_disable_kho:
 	kho_scratch_cnt = 0;
 	pr_err("Failed to reserve scratch area, disabling kexec handover\n");
 	return false;
+}
+
+/* What the next kernel has to boot in, and needs for that, in bytes */
+struct kho_room {
+	unsigned long *used;	/* a bit for each GiB with preserved memory or nodes */
+	u64 nodes;		/* how many */
+	u64 scratch;
+	u64 free;
+	u64 image;
+	u64 pages;
+};
+
+static int kho_room_node(phys_addr_t phys, void *data)
+{
+	struct kho_room *room = data;
+
+	__set_bit(phys >> const_ilog2(KHO_SCRATCH_EXT_BLKSIZE), room->used);
+	room->nodes++;
+	return 0;
+}
+
+/*
+ * How many pages of the GiB at @pfn will be free; 0 if something is preserved there.
+ * Memory that is offline now is free in the next kernel. Memory that was added is not
+ * known to that kernel when it boots.
+ */
+static unsigned long kho_room_block(const struct kho_room *room,
+				    unsigned long pfn)
+{
+	const unsigned long nr = PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE);
+	unsigned long pages = 0;
+
+	if (test_bit(pfn / nr, room->used))
+		return 0;
+	/* With larger windows one cannot tell: assume the best. */
+	if (nr >= KHO_LEAF_BITS && kho_any_preserved(pfn, pfn + nr))
+		return 0;
+	for (unsigned long i = 0; i < nr; i += pageblock_nr_pages) {
+		if (pfn_valid(pfn + i) && !kho_pfn_hotadded(pfn + i))
+			pages += pageblock_nr_pages;
+	}
+	return pages;
+}
+
+/*
+ * The list of nodes is made while there are the scratch areas only, and takes most
+ * while it is made. The struct pages come later, when the list is smaller.
+ */
+static bool kho_room_suffices(struct kho_room *room)
+{
+	const u64 need = room->image + room->pages +
+			 room->nodes * 2 * sizeof(unsigned long);
+
+	if (room->scratch < room->image + room->nodes * KHO_NODE_LIST_BYTES)
+		return false;
+	/* Mostly there is much free memory: stop as soon as it suffices. */
+	for (unsigned long pfn = 0; pfn < max_pfn && room->scratch + room->free < need;
+	     pfn += PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE)) {
+		room->free += PFN_PHYS(kho_room_block(room, pfn));
+		cond_resched();
+	}
+	return room->scratch + room->free >= need;
+}
+
+/**
+ * kho_check_room - can the next kernel take in what is preserved
+ * @image: what is to be executed
+ *
+ * Before the next kernel knows what is preserved, it has the scratch areas only, and
+ * after that each GiB in which nothing is preserved. What is certainly needed
+ * in there is its image, the struct pages of all memory, and the list of the nodes
+ * of the map. If there is no room for that, the next kernel would panic. It may
+ * need more, so this check does not find all cases.
+ *
+ * Context: Process context, before a kexec.
+ * Return: 0, or %-ENOMEM if there is not enough room.
+ */
+int kho_check_room(const struct kimage *image)
+{
+	const struct kho_radix_walk_cb cb = { .node = kho_room_node };
+	struct kho_room room = {};
+	bool suffices;
+	int nid;
+
+	/* An image that was loaded without a handover may use all memory. */
+	if (!kho_out.radix_tree.root || !image->kho.fdt)
+		return 0;
+	room.used = bitmap_zalloc(DIV_ROUND_UP(max_pfn,
+					       PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE)),
+				  GFP_KERNEL);
+	if (!room.used)
+		return 0;
+
+	for (unsigned int i = 0; i < kho_scratch_cnt; i++)
+		room.scratch += kho_scratch[i].size;
+	for (unsigned long i = 0; i < image->nr_segments; i++)
+		room.image += image->segment[i].memsz;
+	for_each_node_state(nid, N_MEMORY)
+		room.pages += (u64)node_present_pages(nid) * sizeof(struct page);
+
+	kho_map_lock();
+	kho_radix_walk_tree(&kho_out.radix_tree, &cb, &room);
+	suffices = kho_room_suffices(&room);
+	kho_map_unlock();
+	bitmap_free(room.used);
+	if (suffices)
+		return 0;
+	pr_err("no room for the next kernel: its image takes %llu MiB, the struct pages take %llu MiB, and a list of %llu nodes takes %llu MiB, but the scratch areas have %llu MiB, and each GiB without preserved memory %llu MiB, see kho_scratch=\n",
+	       DIV_ROUND_UP_ULL(room.image, SZ_1M),
+	       DIV_ROUND_UP_ULL(room.pages, SZ_1M), room.nodes,
+	       DIV_ROUND_UP_ULL(room.nodes * KHO_NODE_LIST_BYTES, SZ_1M),
+	       room.scratch >> 20, room.free >> 20);
+	return -ENOMEM;
 }
 
 /*

@@ -17,8 +17,11 @@
 
 /**
  * kho_sum_map - add up a map by type
- * @map: the root of the map, which has only types that this kernel knows
- * @sums: one for each type, set
+ * @map: the root of the map
+ * @sums: one for each type that this kernel knows, set
+ *
+ * An incoming map can have other types, if there was no memory to record them as
+ * kept. They are not added up.
  *
  * The time depends on how far apart the preservations lie, not on how many they
  * are: all keys of a leaf have the same type and order.
@@ -41,6 +44,8 @@ void kho_sum_map(struct kho_radix_node *map, struct kho_sum *sums)
 			continue;
 		kho_decode_key(key | find_first_bit(leaf->bitmap, KHO_LEAF_BITS),
 			       &order, &type);
+		if (type >= KHO_NR_MEMDESC)
+			continue;
 		sums[type].pieces += nr;
 		sums[type].pages += nr << order;
 	}

@@ -234,7 +234,7 @@ static const struct khd_kind {
 	{ "memmap-part", khd_memmap, KHD_PAIR(4, KHO_MEMDESC_SPLIT), true },
 	{ "memmap-fdt", khd_memmap_needed, KHD_NEEDS_FDT },
 	{ "memmap-root", khd_memmap_needed, KHD_NEEDS_MAP },
-	{ "scratch-used", khd_scratch_used, 5 },
+	{ "scratch-used", khd_scratch_used, 0 },
 #endif
 };
 

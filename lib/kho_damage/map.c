@@ -13,8 +13,10 @@
 #include <linux/kho_radix_tree.h>
 #include <linux/math.h>
 #include <linux/mmzone.h>
+#include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/random.h>
+#include <linux/reboot.h>
 #include <linux/unaligned.h>
 
 #include "../../kernel/liveupdate/kexec_handover_internal.h"
@@ -28,6 +30,37 @@ struct kho_radix_tree khd_map;
  * leads to them.
  */
 static unsigned int khd_next_slot = BIT(KHO_TABLE_SIZE_LOG2);
+
+/*
+ * Links to what is no node, or not a node of its own. They are made after the kexec
+ * has begun: kho_check_room() walks the map before that.
+ */
+static struct {
+	u64 *slot;
+	u64 phys;
+} khd_links[16];
+static unsigned int khd_nr_links;
+
+static int khd_make_links(struct notifier_block *nb, unsigned long action,
+			  void *data)
+{
+	for (unsigned int i = 0; i < khd_nr_links; i++)
+		*khd_links[i].slot = khd_links[i].phys;
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block khd_reboot_nb = { .notifier_call = khd_make_links };
+
+static int khd_link_later(u64 *slot, u64 phys)
+{
+	if (khd_nr_links == ARRAY_SIZE(khd_links))
+		return -ENOSPC;
+	if (!khd_nr_links)
+		register_reboot_notifier(&khd_reboot_nb);
+	khd_links[khd_nr_links].slot = slot;
+	khd_links[khd_nr_links++].phys = phys;
+	return 0;
+}
 
 int khd_init_map(void)
 {
@@ -189,8 +222,7 @@ static int khd_bad_node(u64 *slot, u64 phys)
 {
 	if (!phys)
 		return -ENOMEM;
-	*slot = phys;
-	return khd_expect("node", phys);
+	return khd_link_later(slot, phys) ?: khd_expect("node", phys);
 }
 
 /* An address that is no node. */
@@ -230,7 +262,7 @@ int khd_node_twice(u64 slot)
 int khd_node_garbage(u64 arg)
 {
 	const unsigned int nr = PAGE_SIZE / sizeof(u64);
-	u64 *node = khd_new_node(khd_new_slot());
+	u64 phys, *node = khd_new_node(&phys);
 
 	if (!node)
 		return -ENOMEM;
@@ -239,7 +271,7 @@ int khd_node_garbage(u64 arg)
 	for (unsigned int i = 0; i < nr; i++)
 		node[i] |= 1;
 	pr_info("expect flood %u\n", nr);
-	return 0;
+	return khd_link_later(khd_new_slot(), phys);
 }
 
 int khd_leaf_garbage(u64 arg)

@@ -128,14 +128,15 @@ static void (*khd_wallclock_init)(void) __initdata;
 static void __init khd_use_scratch(void)
 {
 	const phys_addr_t size = khd_scratch_pages * PAGE_SIZE;
-	phys_addr_t left = memblock_phys_alloc(size, PAGE_SIZE);
+	phys_addr_t left = size ? memblock_phys_alloc(size, PAGE_SIZE) : 0;
 
 	khd_wallclock_init();
 	for (size_t used = SZ_64M; used >= PAGE_SIZE; used /= 2) {
 		while (memblock_phys_alloc(used, PAGE_SIZE))
 			;
 	}
-	memblock_phys_free(left, size);
+	if (size)
+		memblock_phys_free(left, size);
 }
 
 static int __init khd_parse_scratch(char *val)
@@ -148,7 +149,7 @@ static int __init khd_parse_scratch(char *val)
 }
 early_param("test_kho_damage.scratch", khd_parse_scratch);
 
-/* The check of the map, in the next kernel, runs out of memory halfway. */
+/* The check of the map, in the next kernel, finds no memory for a list of nodes. */
 int khd_scratch_used(u64 pages)
 {
 	pr_info("word test_kho_damage.scratch=%llu\n", pages);

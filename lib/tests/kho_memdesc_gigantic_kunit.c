@@ -126,7 +126,7 @@ static void lock_without_windows(struct kunit *test, unsigned long pfn,
 		unsigned long i = pfn;
 
 		kho_map_lock();
-		while (i < end && !window_of(i))
+		while (i < end && (!window_of(i) || window_of(i) == &kho_good_window))
 			i += KHO_LEAF_BITS;
 		if (i >= end)
 			return;
@@ -151,7 +151,12 @@ static void gigantic_windows(struct kunit *test)
 		KUNIT_EXPECT_PTR_EQ(test, window_of(i), &kho_covered_window);
 	kho_map_del(pfn, folio_order(folio), KHO_MEMDESC_FOLIO);
 	for (unsigned long i = pfn; i < end; i += KHO_LEAF_BITS)
-		KUNIT_EXPECT_NULL(test, window_of(i));
+		KUNIT_EXPECT_PTR_EQ(test, window_of(i), &kho_good_window);
+	KUNIT_EXPECT_FALSE(test, kho_is_preserved(pfn));
+	KUNIT_EXPECT_FALSE(test, kho_map_del_quick(pfn, 0, KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn, folio_order(folio),
+					  KHO_MEMDESC_FOLIO), 0);
+	kho_map_del(pfn, folio_order(folio), KHO_MEMDESC_FOLIO);
 
 	/* Windows that are there have to be used, and are empty again after it. */
 	KUNIT_EXPECT_EQ(test, kho_map_add(end - 1, 0, KHO_MEMDESC_FOLIO), 0);
@@ -164,6 +169,81 @@ static void gigantic_windows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, window_of(end - 1)->nr_preserved, KHO_LEAF_BITS);
 	kho_map_del(pfn, folio_order(folio), KHO_MEMDESC_FOLIO);
 	KUNIT_EXPECT_EQ(test, window_of(end - 1)->nr_preserved, 0);
+	kho_map_unlock();
+}
+
+static void expect_chunks(struct kunit *test, unsigned long pfn,
+			  unsigned long chunks, bool pages)
+{
+	const struct kho_window *window = window_of(pfn);
+
+	KUNIT_ASSERT_NOT_NULL(test, window);
+	KUNIT_EXPECT_EQ(test, window->chunks, chunks);
+	/* Places that are smaller than a chunk have such bits from the start. */
+	if (pageblock_order >= KHO_CHUNK_ORDER)
+		KUNIT_EXPECT_EQ(test, !!window->busy, pages);
+	for (unsigned long i = 0; window->busy && i < BITS_PER_LONG; i++) {
+		if (chunks & BIT(i))
+			KUNIT_EXPECT_TRUE(test,
+					  kho_is_preserved(pfn + (i << KHO_CHUNK_ORDER)));
+	}
+}
+
+/* A window has no bits of single pages before it needs them. */
+static void gigantic_chunks(struct kunit *test)
+{
+	const unsigned long pfn = folio_pfn(get_gigantic(test));
+	const unsigned long nr = 1UL << KHO_CHUNK_ORDER;
+
+	lock_without_windows(test, pfn, pfn + KHO_LEAF_BITS);
+	KUNIT_EXPECT_FALSE(test, kho_map_add_quick(pfn, KHO_CHUNK_ORDER,
+						   KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn, KHO_CHUNK_ORDER,
+					  KHO_MEMDESC_FOLIO), 0);
+	KUNIT_EXPECT_TRUE(test, kho_map_add_quick(pfn + nr, KHO_CHUNK_ORDER,
+						  KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_FALSE(test, kho_map_add_quick(pfn + nr, KHO_CHUNK_ORDER,
+						   KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 4 * nr, KHO_CHUNK_ORDER + 1,
+					  KHO_MEMDESC_METADATA), 0);
+	expect_chunks(test, pfn, 0x33, false);
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn, KHO_CHUNK_ORDER + 2,
+					  KHO_MEMDESC_FOLIO), -EEXIST);
+	KUNIT_EXPECT_TRUE(test, kho_is_preserved(pfn + 2 * nr - 1));
+	KUNIT_EXPECT_FALSE(test, kho_is_preserved(pfn + 2 * nr));
+	KUNIT_EXPECT_FALSE(test, kho_map_del_quick(pfn, 0, KHO_MEMDESC_FOLIO));
+
+	/* The page has the bits of the chunks that came before it, and after it. */
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 6 * nr, KHO_CHUNK_ORDER,
+					  KHO_MEMDESC_FOLIO), 0);
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 2 * nr - 1, 0,
+					  KHO_MEMDESC_FOLIO), -EEXIST);
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 2 * nr + 7, 0,
+					  KHO_MEMDESC_FOLIO), 0);
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 2 * nr, KHO_CHUNK_ORDER,
+					  KHO_MEMDESC_FOLIO), -EEXIST);
+	KUNIT_EXPECT_TRUE(test, kho_map_add_quick(pfn + 3 * nr, KHO_CHUNK_ORDER,
+						  KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + 3 * nr + 1, 0,
+					  KHO_MEMDESC_FOLIO), -EEXIST);
+	expect_chunks(test, pfn, 0x7b, true);
+	KUNIT_EXPECT_EQ(test, window_of(pfn)->nr_preserved, 6 * nr + 1);
+
+	kho_map_del(pfn, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO);
+	KUNIT_EXPECT_TRUE(test, kho_map_del_quick(pfn + nr, KHO_CHUNK_ORDER,
+						  KHO_MEMDESC_FOLIO));
+	KUNIT_EXPECT_FALSE(test, kho_is_preserved(pfn + nr));
+	KUNIT_EXPECT_EQ(test, kho_map_add(pfn + nr, 0, KHO_MEMDESC_FOLIO), 0);
+	kho_map_del(pfn + nr, 0, KHO_MEMDESC_FOLIO);
+	kho_map_del(pfn + 2 * nr + 7, 0, KHO_MEMDESC_FOLIO);
+	kho_map_del(pfn + 3 * nr, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO);
+	kho_map_del(pfn + 4 * nr, KHO_CHUNK_ORDER + 1, KHO_MEMDESC_METADATA);
+	kho_map_del(pfn + 6 * nr, KHO_CHUNK_ORDER, KHO_MEMDESC_FOLIO);
+	expect_chunks(test, pfn, 0, true);
+	KUNIT_EXPECT_EQ(test, window_of(pfn)->nr_preserved, 0);
+	if (window_of(pfn)->busy)
+		KUNIT_EXPECT_TRUE(test, bitmap_empty(window_of(pfn)->busy,
+						     KHO_LEAF_BITS));
 	kho_map_unlock();
 }
 
@@ -281,6 +361,7 @@ static struct kunit_case kho_memdesc_gigantic_cases[] = {
 	KUNIT_CASE_PARAM(gigantic_preserve, gigantic_order_gen_params),
 	KUNIT_CASE_PARAM(gigantic_compound, gigantic_order_gen_params),
 	KUNIT_CASE_PARAM(gigantic_windows, window_order_gen_params),
+	KUNIT_CASE_PARAM(gigantic_chunks, window_order_gen_params),
 	KUNIT_CASE(gigantic_too_large),
 	KUNIT_CASE_PARAM(gigantic_restore, gigantic_order_gen_params),
 	KUNIT_CASE_PARAM(gigantic_restore_hwpoison, gigantic_order_gen_params),

@@ -138,7 +138,7 @@ static struct page *slab_pages(struct kunit *test, unsigned int order)
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	set_page_count(page, 0);
-	page->page_type = (unsigned int)PGTY_slab << 24;
+	page->page_type = page_type_encode(PGTY_slab);
 	return page;
 }
 

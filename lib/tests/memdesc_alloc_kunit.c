@@ -146,7 +146,7 @@ static void check_pages(struct kunit *test, struct page *page,
 
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), p->frozen ? 0 : 1);
 	KUNIT_EXPECT_EQ(test, page->page_type, p->page_type ?
-			p->page_type << 24 : UINT_MAX);
+			page_type_encode(p->page_type) : UINT_MAX);
 	KUNIT_EXPECT_EQ(test, !!PageHead(page), compound && order);
 	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(page_to_pfn(page), nr));
 	if (p->own) {

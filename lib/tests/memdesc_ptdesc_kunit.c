@@ -99,7 +99,7 @@ static void ptdesc_lifetime(struct kunit *test, struct page *page,
 		KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), state);
 		if (pages) {
 			KUNIT_EXPECT_EQ(test, page->page_type,
-					((u32)PGTY_table << 24) + state);
+					page_type_encode(PGTY_table) + state);
 			KUNIT_EXPECT_EQ(test, page_memdesc_type(page),
 					MEMDESC_PTDESC);
 		}
@@ -112,7 +112,7 @@ static void ptdesc_lifetime(struct kunit *test, struct page *page,
 	KUNIT_EXPECT_EQ(test, after, before);
 	KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc), PTDESC_PLAIN);
 	KUNIT_EXPECT_EQ(test, page->page_type, pages ?
-			(u32)PGTY_table << 24 : type);
+			page_type_encode(PGTY_table) : type);
 
 	if (OWN_PTDESC) {
 		KUNIT_EXPECT_EQ(test, page_ref_count(page), 0);
@@ -139,7 +139,7 @@ static void memdesc_test_ptdesc(struct kunit *test)
 			ptdesc = pagetable_alloc(GFP_TEST, order);
 			KUNIT_ASSERT_NOT_NULL(test, ptdesc);
 			KUNIT_EXPECT_EQ(test, ptdesc_page(ptdesc)->page_type,
-					(u32)PGTY_table << 24);
+					page_type_encode(PGTY_table));
 			KUNIT_EXPECT_EQ(test, ptdesc_state(ptdesc),
 					PTDESC_PLAIN);
 			ptdesc_lifetime(test, ptdesc_page(ptdesc), order,
