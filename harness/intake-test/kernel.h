@@ -54,6 +54,8 @@ struct mutex { int locked; };
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define min(a, b) ((a) < (b) ? (a) : (b))
+#define max_t(t, a, b) ((t)(a) > (t)(b) ? (t)(a) : (t)(b))
+#define roundup_pow_of_two(n) (1UL << (64 - __builtin_clzl((n) - 1)))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define DIV_ROUND_UP(a, b) (((a) + (b) - 1) / (b))
 #define ALIGN(x, a) (((x) + (a) - 1) & ~((a) - 1))

@@ -99,7 +99,9 @@ static int take_in(bool v4)
 
 	next_page = memory + MEMORY_SIZE - SCRATCH_SIZE;
 	err = kho_intake_check_nodes(&map, virt_to_phys(map.root), memory + FDT, v4);
-	return err ?: kho_intake_check_keys(&map, memory + FDT);
+	if (!err)
+		err = kho_intake_check_keys(&map, memory + FDT);
+	return err < 0 ? err : 0;
 }
 
 static void reserve(unsigned long at)
@@ -276,6 +278,16 @@ static void test_overlap(void)
 	CHECK(is_free(32 * M, 1024) && is_free(38 * M, 512));
 	done();
 
+	begin("the FDT is in nothing larger");
+	add(0, 18, KHO_MEMDESC_HUGETLB);
+	add(0, 9, KHO_MEMDESC_UNTYPED);
+	add(2 * M, 9, KHO_MEMDESC_UNTYPED);
+	CHECK(!take_in(false));
+	CHECK(!kho_kept.entries && strstr(klog, "2 entries left out\n"));
+	CHECK(in_map(FDT, 0, KHO_MEMDESC_FOLIO) && held(FDT, 1) && is_free(FDT + P, 255));
+	CHECK(held(2 * M, 512));
+	done();
+
 	begin("of two that are not understood neither is free");
 	add(16 * M, 3, 15);
 	add(16 * M + 4 * P, 2, 16);
@@ -405,6 +417,7 @@ static void test_memory(void)
 {
 	const unsigned long top = KHO_TREE_MAX_DEPTH - 1;
 	unsigned long nr;
+	u64 growing;
 
 	begin("what taking in needs grows with the map, not with the memory");
 	add(256 * M, 16, KHO_MEMDESC_FOLIO);
@@ -446,6 +459,8 @@ static void test_memory(void)
 	CHECK(nr > 512);
 	CHECK(!take_in(false));
 	CHECK(next_page - (memory + MEMORY_SIZE - SCRATCH_SIZE) <= 48 * nr + P);
+	CHECK(kho_nodes_size(nr, &growing) == kho_nodes.size * sizeof(long));
+	CHECK(growing == kho_nodes.size * 3 / 2 * sizeof(long) && growing <= 48 * nr);
 	for (unsigned long pfn = PHYS_PFN(memory); pfn < PHYS_PFN(memory + MEMORY_SIZE); pfn++)
 		nr -= kho_nodes_next(pfn, pfn + 1) == pfn;
 	CHECK(!nr);

@@ -6,7 +6,7 @@
  *   memfd retrieve PAGES   retrieve it, read the first page, read all of them
  *
  * Says "memfd: WHAT NUMBER" in the kernel's log for each step. The numbers are ticks of
- * the TSC, which harness/memfd lets be instructions. It goes on over a kexec.
+ * the TSC, which harness/memfd lets be instructions. The TSC keeps counting over a kexec.
  */
 #define _GNU_SOURCE
 #include <err.h>
