@@ -127,7 +127,8 @@ noinline int kho_refuse_claim(int err, phys_addr_t phys,
 	if (info.magic == KHO_PAGE_POISONED) {
 		err = -EHWPOISON;
 		why = "memory with a hardware error";
-	} else if (kho_is_kept(phys)) {
+	} else if (kho_is_kept(phys) ||
+		   (err == -ENOENT && kho_kept.unrecorded)) {
 		err = -EOPNOTSUPP;
 		why = "this kernel does not understand how it is preserved";
 	}

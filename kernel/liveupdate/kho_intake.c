@@ -47,6 +47,7 @@ struct kho_intake {
 	unsigned long free_end;
 	unsigned long start_pfn;
 	unsigned long end_pfn;
+	unsigned long fdt_pfn;
 	unsigned long dropped;
 };
 
@@ -110,12 +111,16 @@ static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
  * this window and is larger. Returns 0, or, without marking anything, -EEXIST if a
  * page in the range has another owner.
  */
-static int __init kho_intake_claim(unsigned long pfn, unsigned long end)
+static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
+				   unsigned long end)
 {
 	const unsigned long off = pfn % KHO_LEAF_BITS;
 	const unsigned long stop = min(off + end - pfn, KHO_LEAF_BITS);
 
 	if (find_next_bit(kho_intake_busy, stop, off) < stop)
+		return -EEXIST;
+	/* The FDT was found where it is, and is a page of its own. */
+	if (end - pfn > 1 && in->fdt_pfn >= pfn && in->fdt_pfn < end)
 		return -EEXIST;
 	/* Smaller entries in later windows give way, nodes do not. */
 	if (end - pfn > KHO_LEAF_BITS && kho_nodes_next(pfn, end) < end)
@@ -183,6 +188,7 @@ static int __init kho_intake_keep(unsigned long key)
 	kho_decode_key(key, &order, &type);
 	if (!kho_intake_record(key, order, type))
 		return -EOPNOTSUPP;
+	kho_kept.unrecorded = true;
 	kho_preserved.orders[type] &= ~BIT_ULL(order);
 	return 0;
 }
@@ -216,7 +222,7 @@ static int __init kho_intake_check_key(struct kho_intake *in, unsigned long key)
 	why = kho_intake_impossible(in, pfn, order);
 	if (!why && kho_intake_unknown(in, pfn, order, type))
 		return kho_intake_keep(key);
-	if (!why && !kho_intake_claim(pfn, pfn + (1UL << order)))
+	if (!why && !kho_intake_claim(in, pfn, pfn + (1UL << order)))
 		return 0;
 	kho_intake_drop(in, "key", key,
 			why ?: "preserved twice, or a node of the map");
@@ -279,12 +285,12 @@ static void __init kho_intake_check_runs(struct kho_intake *in,
 		stop = pfn + ((end - bit) << order);
 		kho_intake_look_up(in, pfn);
 		if (pfn < in->free_start || stop > in->free_end ||
-		    kho_intake_claim(pfn, stop))
+		    kho_intake_claim(in, pfn, stop))
 			kho_intake_check_bits(in, part->leaf, start, bit, end);
 	}
 }
 
-/* Check a preservation that is larger than a window, with its first window. */
+/* Check a preservation of one window or more, with its first window. */
 static void __init kho_intake_check_large(struct kho_intake *in,
 					  const struct kho_part *part,
 					  unsigned long pfn)
@@ -318,9 +324,11 @@ static void __init kho_intake_check_part(struct kho_intake *in,
 }
 
 /*
- * Check the keys of the window at @pfn. What is larger than a window comes first,
+ * Check the keys of the window at @pfn. What takes the whole window comes first,
  * the largest order first of all: so a preservation that was accepted in its first
- * window is accepted in all windows. The rest comes in the order of the map.
+ * window is accepted in all windows. The rest comes in the order of the map. If the
+ * larger entry is the false one, nobody gets the memory of the smaller ones, but
+ * nor does the page allocator.
  */
 static void __init kho_intake_check_window(struct kho_intake *in,
 					   unsigned long pfn)
@@ -603,6 +611,7 @@ int __init kho_intake_check_nodes(struct kho_radix_tree *tree, phys_addr_t root,
 	*in = (struct kho_intake){
 		.start_pfn = PFN_DOWN(memblock_start_of_DRAM()),
 		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
+		.fdt_pfn = PHYS_PFN(fdt),
 	};
 	if (!kho_intake_fdt_ok(phys_to_virt(fdt)))
 		return -EINVAL;
@@ -630,11 +639,13 @@ int __init kho_intake_check_nodes(struct kho_radix_tree *tree, phys_addr_t root,
  * recorded in kho_kept, and its memory stays away from everybody.
  *
  * Context: Early boot, after kho_intake_check_nodes().
- * Return: 0, or %-EINVAL if the FDT is not preserved. Then nothing is preserved.
+ * Return: 0; 1 if entries were dropped, so that less memory counts as preserved than
+ *	before; or %-EINVAL if the FDT is not preserved. Then nothing is preserved.
  */
 int __init kho_intake_check_keys(struct kho_radix_tree *tree, phys_addr_t fdt)
 {
 	struct kho_intake *in = &kho_intake;
+	bool dropped;
 
 	/* From address 0, so that entries below all memory are dropped as well. */
 	for (unsigned long pfn = 0; pfn < in->end_pfn; pfn += KHO_LEAF_BITS) {
@@ -643,11 +654,12 @@ int __init kho_intake_check_keys(struct kho_radix_tree *tree, phys_addr_t fdt)
 			kho_intake_check_window(in, pfn);
 	}
 	kho_intake_settle_kept(in);
+	dropped = in->dropped;
 	kho_intake_report(in);
 	if (!kho_intake_has_page(tree, fdt)) {
 		kho_intake_forget();
 		return -EINVAL;
 	}
 	kho_preserved_update();
-	return 0;
+	return dropped;
 }

@@ -171,16 +171,17 @@ static int kho_memory_notify(struct notifier_block *nb, unsigned long action,
 
 	for (unsigned long stop; pfn < end; pfn = stop) {
 		const unsigned long i = pfn / KHO_LEAF_BITS;
+		struct kho_window *window;
 
 		stop = kho_window_end(pfn, end);
-		if (i >= kho_nr_windows || !kho_windows[i])
+		if (i >= kho_nr_windows)
 			continue;
 		/* Memory in use does not go offline. Other places may change. */
-		cmpxchg(&kho_windows[i], &kho_good_window, NULL);
-		if (!kho_windows[i] || kho_windows[i] == &kho_covered_window)
+		window = cmpxchg(&kho_windows[i], &kho_good_window, NULL);
+		if (!window || kho_window_shared(window))
 			continue;
-		guard(spinlock)(&kho_windows[i]->lock);
-		kho_mark_places(kho_windows[i], pfn, stop);
+		guard(spinlock)(&window->lock);
+		kho_mark_places(window, pfn, stop);
 	}
 	return NOTIFY_OK;
 }
@@ -649,21 +650,42 @@ unsigned long kho_map_pages(void)
 	return pages;
 }
 
+/* Is anything preserved in a part of a window that has a struct of its own? */
+static bool kho_window_part_used(struct kho_window *window, unsigned long pfn,
+				 unsigned long end)
+{
+	/* Places from which nothing can be handed over have their bits set, too. */
+	for (; pfn < end; pfn += pageblock_nr_pages) {
+		const unsigned long off = pfn % KHO_LEAF_BITS;
+		bool empty;
+
+		scoped_guard(spinlock, &window->lock)
+			empty = kho_busy_empty(window, off, pageblock_order);
+		if (!empty && !kho_place_unsupported(pfn, pageblock_order))
+			return true;
+	}
+	return false;
+}
+
 /**
- * kho_any_preserved - is anything of some windows preserved
- * @pfn: page frame number of the first page of the first window
- * @end: page frame number behind the last one
+ * kho_any_preserved - is anything in a range preserved
+ * @pfn: page frame number of the first page, aligned to pageblocks
+ * @end: page frame number behind the last one, likewise
  *
  * Context: Between kho_map_lock() and kho_map_unlock().
  * Return: whether there is.
  */
 bool kho_any_preserved(unsigned long pfn, unsigned long end)
 {
-	for (; pfn < end; pfn += KHO_LEAF_BITS) {
+	for (unsigned long stop; pfn < end; pfn = stop) {
 		struct kho_window *window = kho_find_window(pfn);
 
-		if (window == &kho_covered_window ||
-		    (window && READ_ONCE(window->nr_preserved)))
+		stop = kho_window_end(pfn, end);
+		if (window == &kho_covered_window)
+			return true;
+		if (window && READ_ONCE(window->nr_preserved) &&
+		    (stop - pfn == KHO_LEAF_BITS ||
+		     kho_window_part_used(window, pfn, stop)))
 			return true;
 	}
 	return false;

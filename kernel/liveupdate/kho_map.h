@@ -36,8 +36,8 @@
  * page, which is set if the page is preserved, or must not be preserved because
  * of its place. Windows are not handed over.
  *
- * At first a window has a bit for each chunk instead, which is set if the whole
- * chunk belongs to larger preservations, or to such places. The bits of single pages
+ * At first a window has a bit for each chunk instead, which is set if one
+ * preservation of at least a chunk has the chunk, or if it is such a place. The bits of single pages
  * are made when something smaller than a chunk is preserved in the window first, and
  * take the place of the bits of chunks.
  */
@@ -72,8 +72,8 @@ extern unsigned long kho_nr_windows;
 extern struct kho_window kho_covered_window;
 
 /*
- * Stands for every window that is empty, and all of whose places are good. Such
- * windows were covered before; finding that out anew would look at each pageblock.
+ * Stands for each window that one preservation has covered before, and that is empty
+ * now. All of its places are good. Finding that out anew would look at each pageblock.
  */
 extern struct kho_window kho_good_window;
 

@@ -16,6 +16,7 @@
 #include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/memblock.h>
+#include <linux/minmax.h>
 #include <linux/sort.h>
 
 #include "kexec_handover_internal.h"
@@ -35,12 +36,34 @@ static unsigned long *__init kho_nodes_slot(unsigned long pfn)
 	return &kho_nodes.pfn[i];
 }
 
+/* The room of a list that has just been made. */
+#define KHO_NODES_MIN	(PAGE_SIZE / sizeof(unsigned long))
+
+/**
+ * kho_nodes_size - how much memory does a list of nodes take?
+ * @nr: number of nodes, at least one
+ * @growing: set to how many bytes it takes at most while it is made
+ *
+ * Context: Any.
+ * Return: bytes.
+ */
+u64 kho_nodes_size(u64 nr, u64 *growing)
+{
+	/* See kho_nodes_add(). */
+	const u64 size = max_t(u64, KHO_NODES_MIN, roundup_pow_of_two(2 * nr));
+
+	*growing = size * sizeof(unsigned long);
+	if (size > KHO_NODES_MIN)
+		*growing += *growing / 2;
+	return size * sizeof(unsigned long);
+}
+
 static int __init kho_nodes_grow(void)
 {
 	const unsigned long size = kho_nodes.size;
 	unsigned long *old = kho_nodes.pfn, *pfn;
 
-	kho_nodes.size = size ? 2 * size : PAGE_SIZE / sizeof(*pfn);
+	kho_nodes.size = size ? 2 * size : KHO_NODES_MIN;
 	pfn = memblock_alloc(kho_nodes.size * sizeof(*pfn), PAGE_SIZE);
 	if (!pfn) {
 		kho_nodes.size = size;

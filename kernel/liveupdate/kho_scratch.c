@@ -325,7 +325,8 @@ err_disable_kho:
 
 /* What the next kernel has to boot in, and needs for that, in bytes */
 struct kho_room {
-	unsigned long *used;	/* a bit for each GiB with preserved memory or nodes */
+	unsigned long *used;	/* a bit for each GiB with nodes of the map */
+	unsigned long nr_used;	/* how many bits there are */
 	u64 nodes;		/* how many */
 	u64 scratch;
 	u64 free;
@@ -343,46 +344,26 @@ static int kho_room_node(phys_addr_t phys, void *data)
 }
 
 /*
- * How many pages of the GiB at @pfn will be free; 0 if something is preserved there.
- * Memory that is offline now is free in the next kernel. Memory that was added is not
- * known to that kernel when it boots.
+ * Count the memory of a GiB. Memory that is offline now is there in the next kernel.
+ * Memory that was added is not known to that kernel when it boots.
  */
-static unsigned long kho_room_block(const struct kho_room *room,
-				    unsigned long pfn)
+static void kho_room_block(struct kho_room *room, unsigned long pfn)
 {
-	const unsigned long nr = PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE);
-	unsigned long pages = 0;
+	const unsigned long end = pfn + PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE);
+	const u64 size = PAGE_SIZE << pageblock_order;
+	u64 all = 0, free = 0;
 
-	if (test_bit(pfn / nr, room->used))
-		return 0;
-	/* With larger windows one cannot tell: assume the best. */
-	if (nr >= KHO_LEAF_BITS && kho_any_preserved(pfn, pfn + nr))
-		return 0;
-	for (unsigned long i = 0; i < nr; i += pageblock_nr_pages) {
-		if (pfn_valid(pfn + i) && !kho_pfn_hotadded(pfn + i))
-			pages += pageblock_nr_pages;
+	for (unsigned long i = pfn; i < end; i += pageblock_nr_pages) {
+		if (!pfn_valid(i) || kho_pfn_hotadded(i))
+			continue;
+		all += size;
+		if (!kho_scratch_overlap(PFN_PHYS(i), size))
+			free += size;
 	}
-	return pages;
-}
-
-/*
- * The list of nodes is made while there are the scratch areas only, and takes most
- * while it is made. The struct pages come later, when the list is smaller.
- */
-static bool kho_room_suffices(struct kho_room *room)
-{
-	const u64 need = room->image + room->pages +
-			 room->nodes * 2 * sizeof(unsigned long);
-
-	if (room->scratch < room->image + room->nodes * KHO_NODE_LIST_BYTES)
-		return false;
-	/* Mostly there is much free memory: stop as soon as it suffices. */
-	for (unsigned long pfn = 0; pfn < max_pfn && room->scratch + room->free < need;
-	     pfn += PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE)) {
-		room->free += PFN_PHYS(kho_room_block(room, pfn));
-		cond_resched();
-	}
-	return room->scratch + room->free >= need;
+	room->pages += (all >> PAGE_SHIFT) * sizeof(struct page);
+	if (!test_bit(PFN_PHYS(pfn) >> const_ilog2(KHO_SCRATCH_EXT_BLKSIZE),
+		      room->used) && free && !kho_any_preserved(pfn, end))
+		room->free += free;
 }
 
 /**
@@ -401,16 +382,15 @@ static bool kho_room_suffices(struct kho_room *room)
 int kho_check_room(const struct kimage *image)
 {
 	const struct kho_radix_walk_cb cb = { .node = kho_room_node };
-	struct kho_room room = {};
-	bool suffices;
-	int nid;
+	struct kho_room room = {
+		.nr_used = DIV_ROUND_UP(max_pfn, PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE)),
+	};
+	u64 growing, list;
 
 	/* An image that was loaded without a handover may use all memory. */
 	if (!kho_out.radix_tree.root || !image->kho.fdt)
 		return 0;
-	room.used = bitmap_zalloc(DIV_ROUND_UP(max_pfn,
-					       PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE)),
-				  GFP_KERNEL);
+	room.used = bitmap_zalloc(room.nr_used, GFP_KERNEL);
 	if (!room.used)
 		return 0;
 
@@ -418,20 +398,28 @@ int kho_check_room(const struct kimage *image)
 		room.scratch += kho_scratch[i].size;
 	for (unsigned long i = 0; i < image->nr_segments; i++)
 		room.image += image->segment[i].memsz;
-	for_each_node_state(nid, N_MEMORY)
-		room.pages += (u64)node_present_pages(nid) * sizeof(struct page);
 
 	kho_map_lock();
 	kho_radix_walk_tree(&kho_out.radix_tree, &cb, &room);
-	suffices = kho_room_suffices(&room);
+	for (unsigned long i = 0; i < room.nr_used; i++) {
+		kho_room_block(&room, i * PHYS_PFN(KHO_SCRATCH_EXT_BLKSIZE));
+		cond_resched();
+	}
 	kho_map_unlock();
 	bitmap_free(room.used);
-	if (suffices)
+
+	/*
+	 * The list of nodes grows while there are the scratch areas only. The struct
+	 * pages come later, when the list is smaller.
+	 */
+	list = kho_nodes_size(room.nodes, &growing);
+	if (room.scratch >= room.image + growing &&
+	    room.scratch + room.free >= room.image + room.pages + list)
 		return 0;
-	pr_err("no room for the next kernel: its image takes %llu MiB, the struct pages take %llu MiB, and a list of %llu nodes takes %llu MiB, but the scratch areas have %llu MiB, and each GiB without preserved memory %llu MiB, see kho_scratch=\n",
+	pr_err("no room for the next kernel: its image takes %llu MiB, the struct pages take %llu MiB, and a list of %llu nodes takes %llu KiB, but the scratch areas have %llu MiB, and all GiB without preserved memory have %llu MiB, see kho_scratch=\n",
 	       DIV_ROUND_UP_ULL(room.image, SZ_1M),
 	       DIV_ROUND_UP_ULL(room.pages, SZ_1M), room.nodes,
-	       DIV_ROUND_UP_ULL(room.nodes * KHO_NODE_LIST_BYTES, SZ_1M),
+	       DIV_ROUND_UP_ULL(growing, SZ_1K),
 	       room.scratch >> 20, room.free >> 20);
 	return -ENOMEM;
 }

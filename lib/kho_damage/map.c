@@ -32,8 +32,9 @@ struct kho_radix_tree khd_map;
 static unsigned int khd_next_slot = BIT(KHO_TABLE_SIZE_LOG2);
 
 /*
- * Links to what is no node, or not a node of its own. They are made after the kexec
- * has begun: kho_check_room() walks the map before that.
+ * Links to what is no node, or not a node of its own, or nodes of the test. They are
+ * made after the kexec has begun: kho_check_room() walks the map before that, and
+ * empty nodes are freed.
  */
 static struct {
 	u64 *slot;
@@ -85,11 +86,13 @@ static u64 *khd_new_node(u64 *slot)
 /* A leaf that a slot of the root leads to, and the first key in it. */
 static void *khd_new_leaf(unsigned long *key)
 {
-	u64 *node = khd_new_node(khd_new_slot());
+	u64 top, *node = khd_new_node(&top);
 
 	for (unsigned int level = KHO_TREE_MAX_DEPTH - 2; node && level;
 	     level--)
 		node = khd_new_node(&node[0]);
+	if (!node || khd_link_later(khd_new_slot(), top))
+		return NULL;
 	*key = (unsigned long)khd_next_slot <<
 	       ((KHO_TREE_MAX_DEPTH - 2) * KHO_TABLE_SIZE_LOG2 +
 		KHO_BITMAP_SIZE_LOG2);
@@ -233,11 +236,12 @@ int khd_node(u64 place)
 
 int khd_node_cycle(u64 slot)
 {
-	u64 *node = khd_new_node(khd_new_slot());
+	u64 phys, *node = khd_new_node(&phys);
 
 	if (!node)
 		return -ENOMEM;
-	return khd_bad_node(&node[slot], virt_to_phys(node));
+	node[slot] = phys;
+	return khd_link_later(khd_new_slot(), phys) ?: khd_expect("node", phys);
 }
 
 int khd_node_deep_cycle(u64 slot)
@@ -248,8 +252,9 @@ int khd_node_deep_cycle(u64 slot)
 
 	if (!leaf)
 		return -ENOMEM;
-	node = phys_to_virt(khd_map.root->table[khd_next_slot]);
-	return khd_bad_node(&node[slot], virt_to_phys(leaf));
+	node = phys_to_virt(khd_links[khd_nr_links - 1].phys);
+	node[slot] = virt_to_phys(leaf);
+	return khd_expect("node", node[slot]);
 }
 
 int khd_node_twice(u64 slot)
