@@ -37,9 +37,9 @@
  * of its place. Windows are not handed over.
  *
  * At first a window has a bit for each chunk instead, which is set if one
- * preservation of at least a chunk has the chunk, or if it is such a place. The bits of single pages
- * are made when something smaller than a chunk is preserved in the window first, and
- * take the place of the bits of chunks.
+ * preservation of at least a chunk has the chunk, or if it is such a place. The
+ * bits of single pages are made when something smaller than a chunk is preserved in
+ * the window first, and take the place of the bits of chunks.
  */
 struct kho_window {
 	spinlock_t lock;		/* protects all members, and order 0 leaves */
