@@ -15,6 +15,20 @@
 
 #include "kexec_handover_internal.h"
 
+/* The types that occur, or have occurred: a bit for each of them. */
+static u64 kho_extent_types __initdata;
+
+/**
+ * kho_extent_add_type - look for memory of a type from now on
+ * @type: the type
+ *
+ * Context: Early boot, before the struct pages are initialised.
+ */
+void __init kho_extent_add_type(unsigned int type)
+{
+	kho_extent_types |= BIT_ULL(type);
+}
+
 /**
  * kho_part_find - find the keys of memory that is a part of a window
  * @part: set to the keys that overlap the range
@@ -44,7 +58,9 @@ static unsigned long __init kho_extent_next_in_window(struct kho_radix_node *map
 						      unsigned long pfn,
 						      unsigned long end)
 {
-	for (unsigned int type = 0; type < BIT(KHO_MEMDESC_BITS); type++) {
+	for (u64 types = kho_extent_types; types; types &= types - 1) {
+		const unsigned int type = __ffs64(types);
+
 		for (u64 left = orders[type]; left; left &= left - 1) {
 			const unsigned int order = __ffs64(left);
 			struct kho_part part;
@@ -124,7 +140,9 @@ void __init kho_extent_mark(struct kho_radix_node *map, const u64 *orders,
 {
 	struct kho_part part;
 
-	for (unsigned int type = 0; type < BIT(KHO_MEMDESC_BITS); type++) {
+	for (u64 types = kho_extent_types; types; types &= types - 1) {
+		const unsigned int type = __ffs64(types);
+
 		for (u64 left = orders[type]; left; left &= left - 1) {
 			const unsigned int order = __ffs64(left);
 
@@ -156,5 +174,6 @@ void __init kho_extent_orders(struct kho_radix_node *map, u64 *orders)
 			continue;
 		kho_decode_key(key | bit, &order, &type);
 		orders[type] |= BIT_ULL(order);
+		kho_extent_add_type(type);
 	}
 }

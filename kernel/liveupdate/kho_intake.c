@@ -172,6 +172,7 @@ static int __init kho_intake_record(unsigned long key, unsigned int order,
 		return PTR_ERR(leaf);
 	__set_bit(key % KHO_LEAF_BITS, leaf->bitmap);
 	kho_kept.orders[type] |= BIT_ULL(order);
+	kho_extent_add_type(type);
 	return 0;
 }
 

@@ -67,6 +67,9 @@ void __init kho_preserved_update(void)
  */
 unsigned long __init kho_preserved_next(unsigned long pfn, unsigned long end)
 {
+	if (likely(!kho_preserved.map))
+		return end;
+
 	end = kho_nodes_next(pfn, end);
 	end = kho_extent_next(kho_preserved.map, kho_preserved.held, pfn, end);
 	if (kho_kept.tree.root)
