@@ -110,6 +110,22 @@ make_build_folder() {
 	fi
 }
 
+# What a kernel complains with, for harness/qemu and harness/errors.
+# shellcheck disable=SC2034
+splats='BUG:|kernel BUG at|WARNING:|Oops|KASAN:|KFENCE:|UBSAN:|KMSAN:|KCSAN:'
+splats+='|Call [Tt]race:|general protection fault|Unable to handle kernel'
+splats+='|unable to handle|Kernel panic|Internal error:|Bad page|bad: scheduling'
+splats+='|INFO: (possible|suspicious|inconsistent|trying to register|task )'
+splats+='|possible (circular|recursive|irq lock|deadlock)|[Ss]uspicious RCU'
+splats+='|rcu: .*stall|stalls on CPU|soft lockup|hard LOCKUP|blocked for more than'
+splats+='|page allocation failure|Out of memory|refcount_t:|list_(add|del) corruption'
+splats+='|nobody cared|sleeping function called|held lock freed'
+splats+='|new suspected memory leaks|Object (already free|padding overwritten)|[Pp]oison overwritten'
+splats+='|BUG [a-z]|FIX [a-z]|memory corruption|lockdep is turned off'
+# What an option is about, as it says when it is asked for.
+# shellcheck disable=SC2034
+harmless='Scanning .*for low memory corruption'
+
 # run_qemu SECONDS FILE QEMU...: run QEMU for so long at most, what it says in FILE.
 # Returns as timeout does. Where KVM cannot go on with a guest, QEMU would wait for
 # ever: it is ended.

@@ -16,6 +16,7 @@
 #define pr_fmt(fmt) "iommu: " fmt
 
 #include <linux/array_size.h>
+#include <linux/bitops.h>
 #include <linux/bits.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -553,8 +554,65 @@ struct ioptdesc *__iommu_claim_part(phys_addr_t phys, size_t size)
 }
 
 /**
+ * iommu_know_parts - Read the records of the previous kernel
+ *
+ * The records are memory that was handed over, too. They must be read before they are
+ * forwarded as what they are.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0 or %-ENOMEM.
+ */
+int iommu_know_parts(void)
+{
+	guard(mutex)(&part_in.lock);
+	return part_read();
+}
+
+/**
+ * iommu_forward_parts - Hand tables over to the next kernel that nobody restores
+ * @phys: physical address of the page that they share
+ *
+ * The page becomes memory in use of this kernel, as if another one of its tables had
+ * been restored. The tables are preserved until they are.
+ *
+ * Context: Process context, may sleep. After iommu_know_parts().
+ * Return: 0; %-ENOENT if the page has no such tables; %-EHWPOISON; %-ENOMEM, or
+ * another error of iommu_preserve_part(), and then some can be preserved.
+ */
+int iommu_forward_parts(phys_addr_t phys)
+{
+	const unsigned long pfn = PHYS_PFN(phys);
+	struct part_old *old;
+	unsigned long left;
+	unsigned int nr;
+	int err;
+
+	guard(mutex)(&part_in.lock);
+	old = xa_load(&part_in.pages, pfn);
+	if (!old || !old->left)
+		return -ENOENT;
+	if (!old->whole) {
+		err = part_adopt(old, pfn);
+		if (err)
+			return err;
+	}
+	if (PageHWPoison(old->whole->page))
+		return -EHWPOISON;
+
+	left = old->left & ~READ_ONCE(old->whole->shared->preserved);
+	for_each_set_bit(nr, &left, BITS_PER_LONG) {
+		err = part_preserve(&old->whole->parts[nr]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
  * iommu_commit_part - Restore a table that was claimed
  * @part: from iommu_claim_part()
+ *
+ * If the table was forwarded, it is not handed over any more.
  *
  * Context: Process context, may sleep.
  */
@@ -565,12 +623,52 @@ void iommu_commit_part(struct ioptdesc *part)
 
 	guard(mutex)(&part_in.lock);
 	old = xa_load(&part_in.pages, pfn);
+	if (READ_ONCE(old->whole->shared->preserved) & BIT(part->part))
+		iommu_unpreserve_part(part);
 	old->claimed &= ~BIT(part->part);
 	/* This was the last one. The page lives on like any other. */
 	if (!old->left && !old->claimed) {
 		xa_erase(&part_in.pages, pfn);
 		kfree(old);
 	}
+}
+
+/* The first table that waits to be restored in a page in use, or 0. */
+static phys_addr_t part_first_left(unsigned long pfn)
+{
+	struct part_old *old;
+
+	guard(mutex)(&part_in.lock);
+	old = xa_load(&part_in.pages, pfn);
+	if (!old || !old->whole || !old->left)
+		return 0;
+	return PFN_PHYS(pfn) + (__ffs(old->left) << old->shift);
+}
+
+/**
+ * iommu_release_parts - Free tables that nobody restores, of a page in use
+ * @phys: physical address of the page
+ *
+ * A page of which no table was restored is not in use.
+ *
+ * Context: Process context, may sleep.
+ * Return: how many tables were freed.
+ */
+unsigned int iommu_release_parts(phys_addr_t phys)
+{
+	unsigned int nr = 0;
+	struct ioptdesc *part;
+	phys_addr_t table;
+
+	while ((table = part_first_left(PHYS_PFN(phys)))) {
+		part = __iommu_claim_part(table, 0);
+		if (IS_ERR_OR_NULL(part))
+			break;
+		iommu_commit_part(part);
+		iommu_free_pages(ioptdesc_address(part));
+		nr++;
+	}
+	return nr;
 }
 
 /**

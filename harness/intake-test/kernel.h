@@ -146,8 +146,10 @@ static inline void bitmap_clear(unsigned long *map, unsigned long i, unsigned lo
 static phys_addr_t memory;
 #define phys_to_virt(p) ((void *)(unsigned long)(p))
 #define virt_to_phys(v) ((phys_addr_t)(unsigned long)(v))
+/* So much is behind the scratch area. */
+static unsigned long more;
 #define memblock_start_of_DRAM() memory
-#define memblock_end_of_DRAM() (memory + MEMORY_SIZE)
+#define memblock_end_of_DRAM() (memory + MEMORY_SIZE + more)
 #define NUMA_NO_NODE (-1)
 #define is_kho_boot() true
 /* The second half of memory is on another node. */
@@ -166,6 +168,14 @@ static unsigned int nr_free_ranges;
 #define for_each_free_mem_range(i, nid, flags, p_start, p_end, p_nid) \
 	for ((i) = 0; (i) < nr_free_ranges && \
 	     (*(p_start) = free_ranges[i].start, *(p_end) = free_ranges[i].end, true); (i)++)
+
+/* Where there is no memory. */
+static struct range gap;
+#define MAX_NUMNODES 2
+#define for_each_mem_pfn_range(i, nid, p_start, p_end, p_nid) \
+	for ((i) = 0; (i) < 2 && \
+	     (*(p_start) = (i) ? PFN_UP(gap.end) : PHYS_PFN(memory), \
+	      *(p_end) = PFN_DOWN((i) ? memblock_end_of_DRAM() : gap.start), true); (i)++)
 
 /* What this boot reserves after the map was checked. */
 struct memblock_region { phys_addr_t base, size; };

@@ -82,6 +82,8 @@ static void begin(const char *name)
 	free_ranges[0] = (struct range){ memory, memory + MEMORY_SIZE - SCRATCH_SIZE };
 	free_ranges[1] = (struct range){ free_ranges[0].end, memory + MEMORY_SIZE };
 	nr_free_ranges = 2;
+	more = 0;
+	gap = (struct range){ memory + MEMORY_SIZE / 2, memory + MEMORY_SIZE / 2 };
 }
 
 /* Two regions of memory, or a reserved one between two: [at, at + size). */
@@ -91,6 +93,20 @@ static void divide(unsigned long at, unsigned long size)
 	free_ranges[1] = (struct range){ memory + at + size, free_ranges[0].end };
 	free_ranges[0].end = memory + at;
 	nr_free_ranges = 3;
+}
+
+/* As mem= and memmap= leave memory. */
+static void remove_memory(unsigned long at, unsigned long size)
+{
+	divide(at, size);
+	gap = (struct range){ memory + at, memory + at + size };
+}
+
+static void add_memory(unsigned long size)
+{
+	free_ranges[nr_free_ranges++] = (struct range){
+		memory + MEMORY_SIZE, memory + MEMORY_SIZE + size };
+	more = size;
 }
 
 static int take_in(bool v4)
@@ -259,6 +275,56 @@ static void test_impossible(void)
 	CHECK(!take_in(false));
 	CHECK(!kho_kept.entries && strstr(klog, "5 entries left out\n"));
 	CHECK(is_free(8 * M, 2048) && held(FDT, 1));
+	done();
+}
+
+/* The rest of the memory may be the one that a device writes to. */
+static void test_partly(void)
+{
+	begin("memory that exists in part is kept");
+	add(256 * M, 16, KHO_MEMDESC_HUGETLB);
+	add(512 * M, 0, KHO_MEMDESC_FOLIO);	/* gone */
+	add(520 * M, 2, KHO_MEMDESC_SLAB);	/* gone */
+	remove_memory(508 * M, 133 * M);
+	CHECK(!take_in(false));
+	CHECK(kept(256 * M, 16, KHO_MEMDESC_HUGETLB) && held(256 * M, 252 * 256));
+	CHECK(kho_kept.entries == 1 && strstr(klog, "only a part of the memory exists"));
+	CHECK(strstr(klog, "2 entries left out\n"));
+	done();
+
+	begin("the first part of it, and single pages");
+	add(512 * M, 16, KHO_MEMDESC_FOLIO);
+	add(64 * M, 4, KHO_MEMDESC_SPLIT);
+	remove_memory(512 * M, M);
+	CHECK(!take_in(false));
+	CHECK(kept(512 * M, 16, KHO_MEMDESC_FOLIO) && held(513 * M, 255 * 256));
+	CHECK(in_map(64 * M, 4, KHO_MEMDESC_SPLIT) && kho_kept.entries == 1);
+	done();
+
+	begin("of memory that exists in part, a part is in use");
+	add(256 * M, 16, KHO_MEMDESC_HUGETLB);
+	remove_memory(300 * M, M);
+	free_ranges[0].end -= P;
+	CHECK(!take_in(false));
+	CHECK(!kho_kept.entries && strstr(klog, "1 entries left out\n"));
+	CHECK(is_free(256 * M, 43 * 256) && is_free(302 * M, 200 * 256));
+	done();
+
+	begin("memory that ends behind the end is kept");
+	add_memory(16 * M);
+	add(MEMORY_SIZE, 13, KHO_MEMDESC_HUGETLB);
+	add(MEMORY_SIZE + 16 * M, 12, KHO_MEMDESC_HUGETLB);
+	CHECK(!take_in(false));
+	CHECK(kept(MEMORY_SIZE, 13, KHO_MEMDESC_HUGETLB) && held(MEMORY_SIZE, 4096));
+	CHECK(kho_kept.entries == 1 && strstr(klog, "1 entries left out\n"));
+	done();
+
+	begin("an unknown type that ends behind the end is kept");
+	add_memory(16 * M);
+	add(MEMORY_SIZE, 18, 15);
+	CHECK(!take_in(false));
+	CHECK(kept(MEMORY_SIZE, 18, 15) && held(MEMORY_SIZE, 4096));
+	CHECK(kho_kept.entries == 1 && !strstr(klog, "left out"));
 	done();
 }
 
@@ -560,6 +626,7 @@ int main(void)
 	test_gigantic();
 	test_v4();
 	test_impossible();
+	test_partly();
 	test_overlap();
 	test_take();
 	test_settle();

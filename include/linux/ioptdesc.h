@@ -82,4 +82,26 @@ static inline void *ioptdesc_address(const struct ioptdesc *iopt)
 	       ((size_t)iopt->part << iopt->part_shift);
 }
 
+/* Tables that share a page, and that nobody restores: drivers/iommu/iommu-pages-part-kho.c. */
+#if defined(CONFIG_IOMMU_SUPPORT) && defined(CONFIG_KEXEC_HANDOVER)
+int iommu_know_parts(void);
+int iommu_forward_parts(phys_addr_t phys);
+unsigned int iommu_release_parts(phys_addr_t phys);
+#else
+static inline int iommu_know_parts(void)
+{
+	return 0;
+}
+
+static inline int iommu_forward_parts(phys_addr_t phys)
+{
+	return -ENOENT;
+}
+
+static inline unsigned int iommu_release_parts(phys_addr_t phys)
+{
+	return 0;
+}
+#endif
+
 #endif /* _LINUX_IOPTDESC_H */

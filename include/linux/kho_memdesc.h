@@ -47,6 +47,9 @@ struct ptdesc;
  * memdesc_free()           kho_ioptdesc_unpreserve()
  * =======================  ============================ ========================
  *
+ * Where a spinlock protects the memory, kho_ptdesc_preserve_nowait() and
+ * kho_preserve_page_desc_nowait() preserve it after kho_map_reserve().
+ *
  * A failed call changes nothing and can be repeated. The preserve functions
  * return 0 and the restore functions return the object, or one of
  *
@@ -114,6 +117,12 @@ void kho_unpreserve_page_descs(struct page **pages, unsigned long nr, int order,
 			       enum kho_memdesc type);
 struct page *kho_restore_page_desc_noprof(phys_addr_t phys, memdesc_t desc);
 
+int kho_map_reserve(phys_addr_t phys, u64 size, unsigned int order,
+		    enum kho_memdesc type);
+void kho_map_unreserve(void);
+int kho_preserve_page_desc_nowait(struct page *page, unsigned int order,
+				  enum kho_memdesc type);
+
 int kho_folio_preserve(struct folio *folio);
 void kho_folio_unpreserve(struct folio *folio);
 struct folio *kho_folio_restore_noprof(phys_addr_t phys);
@@ -154,6 +163,7 @@ void kho_vmalloc_unpreserve(struct kho_vmalloc *ser);
 void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser);
 
 int kho_ptdesc_preserve(struct ptdesc *pt);
+int kho_ptdesc_preserve_nowait(struct ptdesc *pt);
 void kho_ptdesc_unpreserve(struct ptdesc *pt);
 struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys);
 
@@ -170,6 +180,21 @@ unsigned long kho_ioptdesc_commit_noprof(struct list_head *list);
 void kho_ioptdesc_abort(struct list_head *list);
 
 #else /* CONFIG_KEXEC_HANDOVER */
+
+static inline int kho_map_reserve(phys_addr_t phys, u64 size,
+				  unsigned int order, enum kho_memdesc type)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void kho_map_unreserve(void) { }
+
+static inline int kho_preserve_page_desc_nowait(struct page *page,
+						unsigned int order,
+						enum kho_memdesc type)
+{
+	return -EOPNOTSUPP;
+}
 
 static inline int kho_preserve_page_desc(struct page *page, unsigned int order,
 					 enum kho_memdesc type)
@@ -309,6 +334,11 @@ static inline void *kho_vmalloc_restore_noprof(const struct kho_vmalloc *ser)
 }
 
 static inline int kho_ptdesc_preserve(struct ptdesc *pt)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int kho_ptdesc_preserve_nowait(struct ptdesc *pt)
 {
 	return -EOPNOTSUPP;
 }

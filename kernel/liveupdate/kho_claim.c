@@ -235,6 +235,11 @@ struct page *kho_claim_poisoned(phys_addr_t phys, unsigned long types,
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		return ERR_PTR(-ENOMEM);
 	info->page_private = READ_ONCE(page->private);
+	if (info->magic == KHO_PAGE_FORWARDED && types & BIT(info->type) &&
+	    kho_page_poisoned(page, info->order)) {
+		kho_forward_poisoned(page, *info);
+		info->page_private = READ_ONCE(page->private);
+	}
 	if (!kho_stamp_poisoned(phys, types, *info))
 		goto refuse;
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
@@ -272,7 +277,8 @@ int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
 		return -ENOENT;
 	if (info.magic == KHO_PAGE_POISONED)
 		return -EHWPOISON;
-	return info.magic == KHO_PAGE_MAGIC ? 0 : -ENOENT;
+	return info.magic == KHO_PAGE_MAGIC ||
+	       info.magic == KHO_PAGE_FORWARDED ? 0 : -ENOENT;
 }
 
 /**
@@ -282,7 +288,9 @@ int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
  * If the page is part of preserved memory that is not restored yet, the ordinary
  * restore functions refuse that memory from now on, and the page allocator never
  * gets it. kho_folio_restore_hwpoison() still gives a folio to its owner. Slab
- * objects outside of the page are copied when they are restored.
+ * objects outside of the page are copied when they are restored. Forwarded memory is
+ * not marked: the next kernel learns of the error from the list of errors, and a
+ * restorer in this kernel looks at the pages.
  *
  * Context: Any.
  */
@@ -317,8 +325,12 @@ void kho_unclaim(struct page *page)
 	union kho_page_info info = { .page_private = page->private };
 
 	/* kho_page_has_error() did not mark what was claimed. */
-	info.magic = kho_page_poisoned(page, info.order) ? KHO_PAGE_POISONED :
-							   KHO_PAGE_MAGIC;
+	if (info.magic == KHO_PAGE_CLAIMED_FORWARDED)
+		info.magic = KHO_PAGE_FORWARDED;
+	else if (kho_page_poisoned(page, info.order))
+		info.magic = KHO_PAGE_POISONED;
+	else
+		info.magic = KHO_PAGE_MAGIC;
 	/* Pairs with the cmpxchg() in __kho_claim(), which may come next. */
 	smp_store_release(&page->private, info.page_private);
 	kho_unclaimed_changed();
@@ -410,9 +422,8 @@ void kho_prep_pages(struct page *page, unsigned int order,
 void kho_prep_claimed(struct page *page, enum kho_memdesc type,
 		      unsigned int order)
 {
-	const union kho_page_info info = { .page_private = page->private };
+	const union kho_page_info info = kho_end_claim(page);
 
-	set_page_private(page, 0);
 	__kho_prep_claimed(page, type, order, info.prepared);
 }
 
@@ -492,5 +503,11 @@ void kho_account_claimed(struct page *page, enum kho_memdesc type,
  */
 void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
 {
-	__kho_init_claimed(page, untyped_as);
+	const union kho_page_info info = kho_end_claim(page);
+	enum kho_memdesc type = info.type;
+
+	if (type == KHO_MEMDESC_UNTYPED)
+		type = untyped_as;
+	__kho_prep_claimed(page, type, info.order, info.prepared);
+	__kho_account_claimed(page, type, info.order);
 }

@@ -83,8 +83,12 @@ __kho_claim(phys_addr_t phys, unsigned long types, union kho_page_info *info,
 	if (deferred_pages_enabled() && kho_init_deferred(PHYS_PFN(phys), 0))
 		return -ENOMEM;
 	info->page_private = READ_ONCE(page->private);
-	if (unlikely(info->magic != KHO_PAGE_MAGIC))
-		goto refuse;
+	if (unlikely(info->magic != KHO_PAGE_MAGIC)) {
+		if (info->magic != KHO_PAGE_FORWARDED)
+			goto refuse;
+		*pagep = page;
+		return kho_claim_forwarded(page, types, info, for_good);
+	}
 
 	err = -EINVAL;
 	if (unlikely(info->type != want && !(types & BIT(info->type)))) {
@@ -162,17 +166,15 @@ __kho_account_claimed(struct page *page, enum kho_memdesc type, unsigned int ord
 		page->page_type = page_type_encode(kho_page_type(type));
 }
 
-static __always_inline void
-__kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
+/* A claim has come to its end: the memory is restored. Returns what it said. */
+static __always_inline union kho_page_info kho_end_claim(struct page *page)
 {
 	const union kho_page_info info = { .page_private = page->private };
-	enum kho_memdesc type = info.type;
 
-	if (type == KHO_MEMDESC_UNTYPED)
-		type = untyped_as;
 	set_page_private(page, 0);
-	__kho_prep_claimed(page, type, info.order, info.prepared);
-	__kho_account_claimed(page, type, info.order);
+	if (unlikely(info.magic == KHO_PAGE_CLAIMED_FORWARDED))
+		kho_forward_undo(page, info.order, info.type);
+	return info;
 }
 
 #endif /* _KHO_CLAIM_H */

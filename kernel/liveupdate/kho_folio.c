@@ -226,8 +226,39 @@ EXPORT_SYMBOL_GPL(kho_folios_unpreserve);
 int kho_folios_restore_noprof(const phys_addr_t *phys, unsigned long nr,
 			      struct folio **folios)
 {
-	return kho_restore_batch(phys, nr, KHO_FOLIO_TYPES, KHO_MEMDESC_FOLIO,
-				 (struct page **)folios);
+	struct page **pages = (struct page **)folios;
+	unsigned long nr_pages = 0;
+	union kho_page_info info;
+
+	for (unsigned long i = 0; i < nr; i++) {
+		int err = __kho_claim(phys[i], KHO_FOLIO_TYPES, &info,
+				      &pages[i], false);
+
+		if (unlikely(err)) {
+			while (i--)
+				kho_unclaim(pages[i]);
+			return err;
+		}
+	}
+
+	for (unsigned long i = 0; i < nr; i++) {
+		struct page *page = pages[i];
+
+		info = kho_end_claim(page);
+		__kho_prep_claimed(page, KHO_MEMDESC_FOLIO, info.order,
+				   info.prepared);
+		kho_trace_restore(page, info.order, KHO_MEMDESC_FOLIO,
+				  _RET_IP_);
+		post_restore_hook(page, info.order);
+
+		/* All CPUs share these counters: add to them once for a zone. */
+		nr_pages += 1UL << info.order;
+		if (i + 1 == nr || page_zone(pages[i + 1]) != page_zone(page)) {
+			kho_add_managed(page, nr_pages);
+			nr_pages = 0;
+		}
+	}
+	return 0;
 }
 EXPORT_SYMBOL_GPL(kho_folios_restore_noprof);
 

@@ -17,8 +17,9 @@
  * dropped: its memory does not exist, or is in use, or belongs to another entry.
  * An entry that can be true, but that this kernel does not understand, is kept:
  * a newer kernel may have written the entry, and a device may still write to the
- * memory. Nobody gets kept memory, neither the page allocator nor a caller of a
- * restore function.
+ * memory. So is an entry of which only a part of the memory exists: mem= can have
+ * taken the other part away. Nobody gets kept memory, neither the page allocator
+ * nor a caller of a restore function.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -45,7 +46,6 @@ struct kho_intake {
 	unsigned long free_from;
 	unsigned long free_start;
 	unsigned long free_end;
-	unsigned long start_pfn;
 	unsigned long end_pfn;
 	unsigned long fdt_pfn;
 	unsigned long dropped;
@@ -106,6 +106,27 @@ static bool __init kho_intake_is_free(struct kho_intake *in, unsigned long pfn,
 	return true;
 }
 
+/* Is there memory in the range, and can all that there is be preserved memory? */
+static bool __init kho_intake_is_partly_free(struct kho_intake *in,
+					     unsigned long pfn,
+					     unsigned long end)
+{
+	unsigned long start, stop;
+	bool any = false;
+	int i;
+
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &stop, NULL) {
+		start = max(start, pfn);
+		stop = min(stop, end);
+		if (start >= stop)
+			continue;
+		if (!kho_intake_is_free(in, start, stop))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
 /*
  * Mark [@pfn, @end), which is a part of the window that is checked, or begins with
  * this window and is larger. Returns 0, or, without marking anything, -EEXIST if a
@@ -130,8 +151,8 @@ static int __init kho_intake_claim(struct kho_intake *in, unsigned long pfn,
 }
 
 /*
- * Returns why this kernel does not understand an entry whose memory exists, or
- * NULL if it understands the entry.
+ * Returns why this kernel does not understand an entry of which there is memory,
+ * or NULL if it understands the entry.
  */
 static const char *__init kho_intake_unknown(struct kho_intake *in,
 					     unsigned long pfn,
@@ -143,6 +164,8 @@ static const char *__init kho_intake_unknown(struct kho_intake *in,
 	/* The other kernel may have another architecture or configuration. */
 	if (order > kho_max_order(type))
 		return "order that the type does not have here";
+	if (!kho_intake_is_free(in, pfn, pfn + (1UL << order)))
+		return "only a part of the memory exists";
 	/*
 	 * Only single pages can be accounted to several nodes. And struct pages
 	 * are initialised one region at a time: kho_stamp_pages() would prepare
@@ -199,11 +222,12 @@ static const char *__init kho_intake_impossible(struct kho_intake *in,
 						unsigned long pfn,
 						unsigned int order)
 {
-	const unsigned long nr = 1UL << order;
+	const unsigned long end = pfn + (1UL << order);
 
-	if (nr > in->end_pfn || pfn > in->end_pfn - nr)
+	if (pfn >= in->end_pfn)
 		return "beyond the end of memory";
-	if (pfn < in->start_pfn || !kho_intake_is_free(in, pfn, pfn + nr))
+	if (!kho_intake_is_free(in, pfn, end) &&
+	    !kho_intake_is_partly_free(in, pfn, end))
 		return "no memory, or in use";
 	return NULL;
 }
@@ -356,7 +380,7 @@ static void __init kho_intake_check_window(struct kho_intake *in,
 	}
 }
 
-/* Take a whole leaf out, or the keys of which the memory ends behind @end_pfn. */
+/* Take a whole leaf out, or the keys of which no memory is before @end_pfn. */
 static void __init kho_intake_drop_leaf(struct kho_intake *in,
 					struct kho_radix_leaf *leaf,
 					unsigned long start,
@@ -368,7 +392,7 @@ static void __init kho_intake_drop_leaf(struct kho_intake *in,
 	for_each_set_bit(i, leaf->bitmap, KHO_LEAF_BITS) {
 		if (end_pfn) {
 			pfn = PHYS_PFN(kho_decode_key(start | i, &order, &type));
-			if (pfn < end_pfn && 1UL << order <= end_pfn - pfn)
+			if (pfn < end_pfn)
 				continue;
 		}
 		kho_intake_drop(in, "key", start | i, why);
@@ -379,7 +403,7 @@ static void __init kho_intake_drop_leaf(struct kho_intake *in,
 /*
  * Take out the keys that are nonsense wherever memory is, so that the rest of the
  * map can be searched by order, type and address: all keys of a leaf have the same
- * type and order, and no memory is behind the end of all memory.
+ * type and order, and none begins behind the end of all memory.
  */
 static void __init kho_intake_check_leaf(struct kho_intake *in,
 					 struct kho_radix_leaf *leaf,
@@ -610,7 +634,6 @@ int __init kho_intake_check_nodes(struct kho_radix_tree *tree, phys_addr_t root,
 	int err;
 
 	*in = (struct kho_intake){
-		.start_pfn = PFN_DOWN(memblock_start_of_DRAM()),
 		.end_pfn = PFN_UP(memblock_end_of_DRAM()),
 		.fdt_pfn = PHYS_PFN(fdt),
 	};

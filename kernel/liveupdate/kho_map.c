@@ -9,7 +9,6 @@
 #define pr_fmt(fmt) "KHO: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/ioport.h>
 #include <linux/kexec_handover.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/memblock.h>
@@ -67,6 +66,9 @@ static void kho_trim_work_fn(struct work_struct *work)
 {
 	guard(percpu_write)(&kho_map_sem);
 
+	/* kho_map_unreserve() is going to schedule this again. */
+	if (atomic_read(&kho_map_reservations))
+		return;
 	for (unsigned long i = 0; i < kho_nr_windows; i++) {
 		struct kho_window *window = kho_windows[i];
 		unsigned long nr;
@@ -131,11 +133,6 @@ static void kho_mark_places(struct kho_window *window, unsigned long pfn,
 		else
 			kho_busy_clear(window, off, pageblock_order);
 	}
-}
-
-static unsigned long kho_window_end(unsigned long pfn, unsigned long end)
-{
-	return min(end, ALIGN(pfn + 1, KHO_LEAF_BITS));
 }
 
 /*
@@ -537,158 +534,6 @@ void kho_map_del_batch(struct page **pages, unsigned long nr, int order,
 		if (__kho_map_del(pfn, o, type))
 			kho_trace_unpreserve(pfn, o, type, _RET_IP_);
 	}
-}
-
-/* Is every page of a block, of at most a chunk, preserved? */
-static bool kho_block_is_preserved(unsigned long pfn, unsigned int order)
-{
-	const unsigned long start = pfn % KHO_LEAF_BITS;
-	const unsigned long end = start + (1UL << order);
-	struct kho_window *window = kho_find_window(pfn);
-
-	if (window == &kho_covered_window)
-		return true;
-	if (!window || kho_place_unsupported(pfn, order))
-		return false;
-
-	guard(spinlock)(&window->lock);
-	if (!window->busy)
-		return window->chunks & BIT(start >> KHO_CHUNK_ORDER);
-	return find_next_zero_bit(window->busy, end, start) >= end;
-}
-
-/**
- * kho_is_preserved - is a page part of something that this kernel has preserved
- * @pfn: page frame number of the page
- *
- * Context: Between kho_map_lock() and kho_map_unlock().
- * Return: whether it is.
- */
-bool kho_is_preserved(unsigned long pfn)
-{
-	return kho_block_is_preserved(pfn, 0);
-}
-
-static bool kho_block_has_ram(unsigned long pfn, unsigned int order)
-{
-	return region_intersects(PFN_PHYS(pfn), PAGE_SIZE << order,
-				 IORESOURCE_SYSTEM_RAM,
-				 IORES_DESC_NONE) != REGION_DISJOINT;
-}
-
-/**
- * kho_first_unpreserved - find memory that would be lost at a kexec
- * @phys: physical address of the first byte
- * @size: bytes
- *
- * What has no System RAM is skipped: nobody allocates the registers of a device. A page
- * of which a part is preserved, as a slab object or a small table is, counts as
- * preserved.
- *
- * Context: Process context, may sleep. The answer can become untrue at once,
- *	unless the owner of the memory sees to it.
- * Return: the physical address of the first page of RAM in the range of which no
- *	part is preserved by this kernel, or %PHYS_ADDR_MAX if there is none.
- */
-phys_addr_t kho_first_unpreserved(phys_addr_t phys, size_t size)
-{
-	unsigned long pfn = PHYS_PFN(phys), end = PHYS_PFN(phys + size - 1) + 1;
-	phys_addr_t found = PHYS_ADDR_MAX;
-	unsigned int order;
-
-	if (!size)
-		return found;
-	kho_map_lock();
-	while (pfn < end && found == PHYS_ADDR_MAX) {
-		order = min_t(unsigned int, ilog2(end - pfn), KHO_CHUNK_ORDER);
-		if (pfn)
-			order = min_t(unsigned int, order, __ffs(pfn));
-		while (!kho_block_is_preserved(pfn, order) &&
-		       kho_block_has_ram(pfn, order)) {
-			if (!order) {
-				found = PFN_PHYS(pfn);
-				break;
-			}
-			order--;
-		}
-		pfn += 1UL << order;
-		cond_resched();
-	}
-	kho_map_unlock();
-	return found;
-}
-EXPORT_SYMBOL_GPL(kho_first_unpreserved);
-
-/**
- * kho_map_pages - count the pages that this kernel has preserved
- *
- * Each window knows how many pages of it are preserved: preserving and unpreserving
- * keep no sum of their own for this. The time depends on how many windows of 32,768
- * pages there are.
- *
- * Context: Process context, may sleep. Between kho_map_lock() and
- *	kho_map_unlock(). What others preserve meanwhile may be missing.
- * Return: how many pages.
- */
-unsigned long kho_map_pages(void)
-{
-	unsigned long pages = 0;
-
-	for (unsigned long i = 0; i < kho_nr_windows; i++) {
-		const struct kho_window *window = READ_ONCE(kho_windows[i]);
-
-		cond_resched();
-		if (!window)
-			continue;
-		if (window == &kho_covered_window) {
-			pages += KHO_LEAF_BITS;
-			continue;
-		}
-		/* Without the lock: a value of just now is good enough. */
-		pages += data_race(window->nr_preserved);
-	}
-	return pages;
-}
-
-/* Is anything preserved in a part of a window that has a struct of its own? */
-static bool kho_window_part_used(struct kho_window *window, unsigned long pfn,
-				 unsigned long end)
-{
-	/* Places from which nothing can be handed over have their bits set, too. */
-	for (; pfn < end; pfn += pageblock_nr_pages) {
-		const unsigned long off = pfn % KHO_LEAF_BITS;
-		bool empty;
-
-		scoped_guard(spinlock, &window->lock)
-			empty = kho_busy_empty(window, off, pageblock_order);
-		if (!empty && !kho_place_unsupported(pfn, pageblock_order))
-			return true;
-	}
-	return false;
-}
-
-/**
- * kho_any_preserved - is anything in a range preserved
- * @pfn: page frame number of the first page, aligned to pageblocks
- * @end: page frame number behind the last one, likewise
- *
- * Context: Between kho_map_lock() and kho_map_unlock().
- * Return: whether there is.
- */
-bool kho_any_preserved(unsigned long pfn, unsigned long end)
-{
-	for (unsigned long stop; pfn < end; pfn = stop) {
-		struct kho_window *window = kho_find_window(pfn);
-
-		stop = kho_window_end(pfn, end);
-		if (window == &kho_covered_window)
-			return true;
-		if (window && READ_ONCE(window->nr_preserved) &&
-		    (stop - pfn == KHO_LEAF_BITS ||
-		     kho_window_part_used(window, pfn, stop)))
-			return true;
-	}
-	return false;
 }
 
 /**

@@ -96,6 +96,8 @@ struct kho_window *kho_new_window(unsigned long pfn);
 int kho_new_busy(struct kho_window *window);
 struct kho_radix_leaf *kho_new_leaf(unsigned long key);
 void kho_trim_soon(void);
+bool kho_block_has_ram(unsigned long pfn, unsigned int order);
+extern atomic_t kho_map_reservations;
 int __cold kho_refuse_busy(unsigned long pfn, unsigned int order,
 			   enum kho_memdesc type);
 int kho_map_add_large(unsigned long pfn, unsigned int order,
@@ -132,6 +134,11 @@ static __always_inline struct kho_window *kho_find_window(unsigned long pfn)
 		return NULL;
 	/* Pairs with cmpxchg() in kho_new_window() and the release in kho_cover_window(). */
 	return READ_ONCE(kho_windows[i]);
+}
+
+static inline unsigned long kho_window_end(unsigned long pfn, unsigned long end)
+{
+	return min(end, ALIGN(pfn + 1, KHO_LEAF_BITS));
 }
 
 /* The window of @pfn, or an error pointer. */
@@ -380,26 +387,16 @@ static __always_inline int kho_lock_window(struct kho_window *window,
 }
 
 /*
- * Add a preservation that is a part of one window. For how the bits are set see
- * kho_map_add_quick().
+ * Add a preservation to the window that kho_lock_window() has locked for it, and unlock
+ * the window. For how the bits are set see kho_map_add_quick().
  */
-static __always_inline int kho_map_add_small(unsigned long pfn,
-					     unsigned int order,
-					     enum kho_memdesc type)
+static __always_inline int kho_window_add(struct kho_window *window,
+					  unsigned long pfn, unsigned int order,
+					  unsigned long key)
 {
-	const unsigned long key = kho_key(pfn, order, type);
 	const unsigned long start = pfn % KHO_LEAF_BITS;
-	struct kho_window *window;
-	int err;
+	int err = -EEXIST;
 
-	window = kho_get_window(pfn);
-	if (IS_ERR(window))
-		return PTR_ERR(window);
-	err = kho_lock_window(window, key, order, true);
-	if (err)
-		return err;
-
-	err = -EEXIST;
 	if (!order) {
 		if (unlikely(__test_and_set_bit(start, window->busy)))
 			goto unlock;
@@ -415,6 +412,22 @@ static __always_inline int kho_map_add_small(unsigned long pfn,
 unlock:
 	spin_unlock(&window->lock);
 	return err;
+}
+
+/* Add a preservation that is a part of one window. */
+static __always_inline int kho_map_add_small(unsigned long pfn,
+					     unsigned int order,
+					     enum kho_memdesc type)
+{
+	const unsigned long key = kho_key(pfn, order, type);
+	struct kho_window *window;
+	int err;
+
+	window = kho_get_window(pfn);
+	if (IS_ERR(window))
+		return PTR_ERR(window);
+	err = kho_lock_window(window, key, order, true);
+	return err ?: kho_window_add(window, pfn, order, key);
 }
 
 /* As kho_map_add(), for callers that know the type. */

@@ -13,7 +13,6 @@
 #include <linux/kho_memdesc.h>
 #include <linux/mm.h>
 
-#include "kho_claim.h"
 #include "kho_preserve.h"
 
 /**
@@ -116,36 +115,4 @@ struct page *kho_restore(phys_addr_t phys, unsigned long types,
 	if (!IS_ERR(page))
 		kho_init_claimed(page, untyped_as);
 	return page;
-}
-
-/**
- * kho_restore_batch - restore several preservations, or none
- * @phys: physical address of each
- * @nr: how many
- * @types: bit mask of the types to accept
- * @untyped_as: their type if none was recorded
- * @pages: set to the first page of each; garbage after an error
- *
- * Context: As kho_claim().
- * Return: 0, or an error of kho_claim(); then nothing was restored.
- */
-int kho_restore_batch(const phys_addr_t *phys, unsigned long nr,
-		      unsigned long types, enum kho_memdesc untyped_as,
-		      struct page **pages)
-{
-	union kho_page_info info;
-
-	for (unsigned long i = 0; i < nr; i++) {
-		int err = __kho_claim(phys[i], types, &info, &pages[i], false);
-
-		if (err) {
-			while (i--)
-				kho_unclaim(pages[i]);
-			return err;
-		}
-	}
-
-	for (unsigned long i = 0; i < nr; i++)
-		__kho_init_claimed(pages[i], untyped_as);
-	return 0;
 }

@@ -47,6 +47,26 @@ int kho_ptdesc_preserve(struct ptdesc *pt)
 EXPORT_SYMBOL_GPL(kho_ptdesc_preserve);
 
 /**
+ * kho_ptdesc_preserve_nowait - preserve a page table without sleeping
+ * @pt: as for kho_ptdesc_preserve()
+ *
+ * For tables that a spinlock protects, such as those of a guest, which are under the
+ * mmu_lock. See kho_map_reserve().
+ *
+ * Context: As kho_preserve_page_desc_nowait().
+ * Return: As kho_ptdesc_preserve(), and %-EAGAIN if the place is not reserved for a
+ *	table of this type.
+ */
+int kho_ptdesc_preserve_nowait(struct ptdesc *pt)
+{
+	struct page *page = ptdesc_page(pt);
+
+	return kho_preserve_page_desc_nowait(page, compound_order(page),
+					     kho_ptdesc_type(pt));
+}
+EXPORT_SYMBOL_GPL(kho_ptdesc_preserve_nowait);
+
+/**
  * kho_ptdesc_unpreserve - undo kho_ptdesc_preserve()
  * @pt: as it was preserved; neither constructed nor destroyed since
  *

@@ -26,12 +26,13 @@
 enum kho_fate {
 	KHO_FATE_RESTORED,
 	KHO_FATE_UNCLAIMED,
+	KHO_FATE_FORWARDED,
 	KHO_FATE_POISONED,
 	KHO_NR_FATES
 };
 
 static const char *const kho_fate_names[KHO_NR_FATES] = {
-	"restored", "unclaimed", "unclaimed, hardware error",
+	"restored", "unclaimed", "unclaimed, forwarded", "unclaimed, hardware error",
 };
 
 static enum kho_fate kho_fate(unsigned long pfn, unsigned int order,
@@ -52,14 +53,22 @@ static enum kho_fate kho_fate(unsigned long pfn, unsigned int order,
 	 * Not a claim: it turns into a restore in no time, or is that of a slab
 	 * whose objects are restored as copies.
 	 */
-	if (info.magic == KHO_PAGE_MAGIC)
-		return KHO_FATE_UNCLAIMED;
-	return info.magic == KHO_PAGE_POISONED ? KHO_FATE_POISONED :
-						 KHO_FATE_RESTORED;
+	switch (info.magic) {
+	case KHO_PAGE_MAGIC:
+		/* The stamp of a slab stays: others can restore objects of it. */
+		return type == KHO_MEMDESC_SLAB && kho_slab_is_forwarded(PFN_PHYS(pfn)) ?
+		       KHO_FATE_FORWARDED : KHO_FATE_UNCLAIMED;
+	case KHO_PAGE_FORWARDED:
+		return KHO_FATE_FORWARDED;
+	case KHO_PAGE_POISONED:
+		return KHO_FATE_POISONED;
+	default:
+		return KHO_FATE_RESTORED;
+	}
 }
 
-/* Add up what nobody has restored. */
-static void kho_sum_unclaimed(struct kho_sum *left)
+/* Add up what nobody has restored. @objects can be NULL. */
+static void kho_sum_unclaimed(struct kho_sum *left, struct kho_slab_sum *objects)
 {
 	struct kho_radix_leaf *leaf;
 	unsigned long key, i;
@@ -73,8 +82,11 @@ static void kho_sum_unclaimed(struct kho_sum *left)
 
 			phys = kho_decode_key(key | i, &order, &type);
 			if (kho_fate(PHYS_PFN(phys), order, type) ==
-			    KHO_FATE_RESTORED)
+			    KHO_FATE_RESTORED) {
+				if (type == KHO_MEMDESC_SLAB && objects)
+					kho_slab_count_unclaimed(phys, objects);
 				continue;
+			}
 			left[type].pieces++;
 			left[type].pages += 1UL << order;
 		}
@@ -127,7 +139,7 @@ unsigned long kho_unclaimed_pages(void)
 	    !xchg(&kho_unclaimed.stale, false))
 		return kho_unclaimed.pages;
 
-	kho_sum_unclaimed(left);
+	kho_sum_unclaimed(left, NULL);
 	for (int i = 0; i < ARRAY_SIZE(left); i++)
 		pages += left[i].pages;
 	kho_unclaimed.pages = pages;
@@ -141,10 +153,11 @@ static int kho_summary_show(struct seq_file *m, void *v)
 	struct kho_sum left[KHO_NR_MEMDESC];
 	struct kho_radix_node *map = m->private;
 	const bool in = map == kho_in_map;
+	struct kho_slab_sum objects = {};
 
 	if (in) {
 		kho_sum_map(map, sums);
-		kho_sum_unclaimed(left);
+		kho_sum_unclaimed(left, &objects);
 	} else {
 		kho_map_lock();
 		kho_sum_map(map, sums);
@@ -168,6 +181,9 @@ static int kho_summary_show(struct seq_file *m, void *v)
 	if (in && kho_kept.entries)
 		seq_printf(m, "%-18s %10lu %14llu\n", "not understood",
 			   kho_kept.entries, (u64)kho_kept.pages << PAGE_SHIFT);
+	if (objects.objects)
+		seq_printf(m, "%lu objects of slabs in use are unclaimed, %llu bytes\n",
+			   objects.objects, objects.bytes);
 	if (in)
 		seq_printf(m, "%lu pages for this list\n", kho_in_map_pages);
 	return 0;

@@ -14,6 +14,8 @@
  *   kho_slab_read.c	way in: read the records of the previous kernel
  *   kho_slab_cache.c	way in: which cache of this kernel an object belongs to
  *   kho_slab_restore.c	way in: the API
+ *   kho_slab_unclaimed.c	way in: objects that nobody restores
+ *   kho_slab_forward.c	from the way in to the way out: forward such objects
  *
  * The words that are used for it:
  *
@@ -147,6 +149,8 @@ void kho_slab_free_entry(void *entry, unsigned int chain);
 struct kho_slab_record *kho_slab_stale(phys_addr_t phys);
 struct kho_slab_record *kho_slab_no_record(struct slab *slab, long err,
 					   const void *obj);
+struct kho_slab_record *
+kho_slab_forward_record(const struct kho_slab_record *old);
 bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx);
 int __cold kho_slab_refuse_obj(int err, const char *verb, const void *obj,
 			       const char *why);
@@ -232,6 +236,8 @@ kho_slab_preserve_nr(struct kho_slab_record *rec, const struct kmem_cache *s,
 /* Objects that kfence guards, on the way out: kho_slab_guarded.c. */
 
 int kho_guarded_preserve(struct kmem_cache *s, const void *obj);
+int kho_guarded_forward(phys_addr_t from, phys_addr_t to);
+void kho_guarded_forward_undo(phys_addr_t from);
 bool kho_guarded_unpreserve(const void *obj);
 bool kho_guarded_is_preserved(phys_addr_t phys);
 
@@ -258,6 +264,7 @@ struct kho_old_slab {
 	bool claimed;			/* kho_claim() was called for the pages */
 	bool ready;			/* kho_init_claimed(), too */
 	bool poisoned;			/* a page has a hardware error */
+	bool forwarded;			/* its objects have a record on the way out */
 	struct kmem_cache *cache;	/* has adopted the slab, or NULL */
 	/*
 	 * Restoring to this cache (NULL: to kmalloc() memory) needs no lock.
@@ -298,5 +305,20 @@ void kho_slab_in_forget(struct kho_old_slab *old, unsigned long nr_pages);
 struct kmem_cache *kho_kmalloc_cache(const struct kho_slab_record *rec);
 void *kho_slab_alloc_copy(struct kmem_cache *cache,
 			  const struct kho_slab_record *rec);
+
+/* What can become of an old slab: kho_slab_restore.c, kho_slab_forward.c. */
+
+int kho_slab_in_claim(struct kho_old_slab *old);
+bool kho_slab_in_poisoned(struct kho_old_slab *old);
+int kho_slab_in_take(struct kho_old_slab *old, unsigned int idx);
+void kho_slab_in_free(struct kho_old_slab *old);
+void kho_slab_in_done(struct kho_old_slab *old);
+struct kho_old_slab *kho_slab_in_left(phys_addr_t phys);
+#ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
+void kho_slab_forward_undo(const struct kho_old_slab *old, unsigned int idx);
+#else
+static inline void kho_slab_forward_undo(const struct kho_old_slab *old,
+					 unsigned int idx) { }
+#endif
 
 #endif /* LINUX_KHO_SLAB_H */

@@ -71,9 +71,11 @@ int kho_guarded_preserve(struct kmem_cache *s, const void *obj)
 		return kho_slab_refuse_obj(-EINVAL, "preserve", obj,
 					   "not the start of an object");
 
-	if (xa_load(&kho_guarded_copies, phys))
-		return kho_slab_refuse_obj(-EEXIST, "preserve", obj,
-					   "already preserved");
+	copy = xa_load(&kho_guarded_copies, phys);
+	if (copy)
+		return kho_slab_refuse_obj(-EEXIST, "preserve", obj, copy->size ?
+					   "already preserved" :
+					   "an object of the previous kernel is forwarded by this address");
 
 	to = kho_guarded_alloc_other(s);
 	if (!to)
@@ -131,9 +133,10 @@ bool kho_guarded_unpreserve(const void *obj)
 
 	guard(mutex)(&kho_slab_out.lock);
 
-	copy = xa_erase(&kho_guarded_copies, virt_to_phys((void *)obj));
-	if (!copy)
+	copy = xa_load(&kho_guarded_copies, virt_to_phys((void *)obj));
+	if (!copy || !copy->size)
 		return false;
+	xa_erase(&kho_guarded_copies, virt_to_phys((void *)obj));
 
 	to = phys_to_virt(copy->to);
 	slab = virt_to_slab(to);
@@ -153,7 +156,62 @@ bool kho_guarded_unpreserve(const void *obj)
  */
 bool kho_guarded_is_preserved(phys_addr_t phys)
 {
-	return xa_load(&kho_guarded_copies, phys);
+	const struct kho_slab_copy *copy = xa_load(&kho_guarded_copies, phys);
+
+	return copy && copy->size;
+}
+
+/**
+ * kho_guarded_forward - Forward the note of a copy that the previous kernel made
+ * @from: Physical address of the guarded object, in that kernel.
+ * @to: Physical address of the copy, which is forwarded.
+ *
+ * The note has size 0, so that nothing is copied before the kexec: what lies at @from
+ * in this kernel is something else.
+ *
+ * Context: Process context, may sleep, under kho_slab_out.lock and
+ *	memalloc_nofs_save().
+ * Return: 0, also if it is forwarded already; %-EEXIST if this kernel has preserved
+ *	a guarded object at @from; or %-ENOMEM.
+ */
+int kho_guarded_forward(phys_addr_t from, phys_addr_t to)
+{
+	struct kho_slab_copy *copy = xa_load(&kho_guarded_copies, from);
+	int err;
+
+	if (copy)
+		return copy->to == to ? 0 : -EEXIST;
+	copy = kho_slab_new_entry(KHO_SLAB_COPIES);
+	if (IS_ERR(copy))
+		return PTR_ERR(copy);
+	err = xa_err(xa_store(&kho_guarded_copies, from, copy, GFP_KERNEL));
+	if (err) {
+		kho_slab_free_entry(copy, KHO_SLAB_COPIES);
+		return err;
+	}
+	copy->to = to;
+	copy->size = 0;
+	/* As in kho_guarded_preserve(). */
+	smp_store_release(&copy->from, from);
+	return 0;
+}
+
+/**
+ * kho_guarded_forward_undo - Undo kho_guarded_forward()
+ * @from: As it was forwarded. Nothing happens if it was not.
+ *
+ * Context: Process context, may sleep. Does not allocate.
+ */
+void kho_guarded_forward_undo(phys_addr_t from)
+{
+	struct kho_slab_copy *copy;
+
+	guard(mutex)(&kho_slab_out.lock);
+	copy = xa_load(&kho_guarded_copies, from);
+	if (!copy || copy->size)
+		return;
+	xa_erase(&kho_guarded_copies, from);
+	kho_slab_free_entry(copy, KHO_SLAB_COPIES);
 }
 
 /**

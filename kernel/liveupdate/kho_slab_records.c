@@ -23,6 +23,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 
+#include "kho_map.h"
 #include "kho_slab.h"
 
 struct kho_slab_out kho_slab_out = {
@@ -323,6 +324,62 @@ static struct kho_slab_record *kho_slab_new_record(struct slab *slab)
 
 unpreserve:
 	kho_unpreserve_page_desc(page, slab_order(slab), KHO_MEMDESC_SLAB);
+free_entry:
+	kho_slab_free_entry(rec, chain);
+	return ERR_PTR(err);
+}
+
+/**
+ * kho_slab_forward_record - Get the record of a slab that the previous kernel had
+ * @old: Its record there.
+ *
+ * If there is none yet, the new record has no objects. The slab can have one if a
+ * cache has adopted the slab, and somebody has preserved an object again.
+ *
+ * Context: Process context, may sleep, under kho_slab_out.lock and
+ *	memalloc_nofs_save().
+ * Return: The record, or ERR_PTR: %-EEXIST if objects of another slab were
+ *	preserved there, %-ENOMEM, or another error of kho_map_add().
+ */
+struct kho_slab_record *
+kho_slab_forward_record(const struct kho_slab_record *old)
+{
+	const unsigned int chain = kho_slab_chain(old->objects);
+	const unsigned long pfn = PHYS_PFN(old->phys);
+	struct kho_slab_record *rec;
+	int err;
+
+	rec = kho_pfn_map_find(&kho_slab_out.slabs, pfn);
+	if (rec)
+		return rec->size == old->size && rec->objects == old->objects &&
+		       rec->left_pad == old->left_pad ? rec : ERR_PTR(-EEXIST);
+
+	rec = kho_slab_new_entry(chain);
+	if (IS_ERR(rec))
+		return rec;
+	/* Without a look at the pages: the slab has no cache yet. */
+	err = kho_map_lock_and_add(pfn, old->order, KHO_MEMDESC_SLAB, _RET_IP_);
+	if (err)
+		goto free_entry;
+	err = kho_pfn_map_set(&kho_slab_out.slabs, pfn, rec);
+	if (err)
+		goto unpreserve;
+
+	rec->size = old->size;
+	rec->object_size = old->object_size;
+	rec->objects = old->objects;
+	rec->align = old->align;
+	rec->flags = old->flags;
+	rec->left_pad = old->left_pad;
+	rec->order = old->order;
+	rec->class = old->class;
+	/* As in kho_slab_new_record(). */
+	smp_store_release(&rec->phys, old->phys);
+	return rec;
+
+unpreserve:
+	kho_unpreserve_page_desc(phys_to_page(old->phys), old->order,
+				 KHO_MEMDESC_SLAB);
 free_entry:
 	kho_slab_free_entry(rec, chain);
 	return ERR_PTR(err);

@@ -43,8 +43,13 @@ static void kho_slab_in_remember(struct kho_old_slab *old)
 		smp_store_release(&kho_slab_in.last, old);
 }
 
-/* Forget a slab of which all objects are restored. */
-static void kho_slab_in_done(struct kho_old_slab *old)
+/**
+ * kho_slab_in_done - Forget a slab of which all objects are restored
+ * @old: The slab. It is freed.
+ *
+ * Context: Process context, under kho_slab_in.mutex.
+ */
+void kho_slab_in_done(struct kho_old_slab *old)
 {
 	kho_slab_in_forget(old, 1UL << old->rec.order);
 }
@@ -55,15 +60,23 @@ static noinline void kho_slab_in_last_object(struct kho_old_slab *old)
 	kho_slab_in_done(old);
 }
 
-/*
- * Take an object out of the record. Return the number of objects that are left, or
- * -ENOENT if somebody else has taken this one. The caller that takes the last
- * object must call kho_slab_in_done().
+/**
+ * kho_slab_in_take - Take an object out of the record of an old slab
+ * @old: The slab.
+ * @idx: The number of the object.
+ *
+ * The caller that takes the last object must call kho_slab_in_done().
+ *
+ * Context: Process context, under kho_slab_in.mutex.
+ * Return: The number of objects that are left, or %-ENOENT if the object is not
+ *	preserved, or somebody else has taken it.
  */
-static int kho_slab_in_take(struct kho_old_slab *old, unsigned int idx)
+int kho_slab_in_take(struct kho_old_slab *old, unsigned int idx)
 {
 	if (!test_and_clear_bit(idx, (unsigned long *)old->rec.bitmap))
 		return -ENOENT;
+	if (old->forwarded)
+		kho_slab_forward_undo(old, idx);
 	return atomic_dec_return(&old->left);
 }
 
@@ -87,8 +100,14 @@ static int kho_slab_in_claim_poisoned(struct kho_old_slab *old)
 	return 0;
 }
 
-/* Claim the pages of the slab, unless they are claimed. */
-static int kho_slab_in_claim(struct kho_old_slab *old)
+/**
+ * kho_slab_in_claim - Claim the pages of an old slab, unless they are claimed
+ * @old: The slab.
+ *
+ * Context: Process context, may sleep, under kho_slab_in.mutex.
+ * Return: 0, or an error of kho_claim().
+ */
+int kho_slab_in_claim(struct kho_old_slab *old)
 {
 	const struct kho_slab_record *rec = &old->rec;
 	union kho_page_info info;
@@ -124,8 +143,13 @@ static struct page *kho_slab_in_ready(struct kho_old_slab *old)
 	return page;
 }
 
-/* Free the pages of a slab that no cache has adopted. */
-static void kho_slab_in_release(struct kho_old_slab *old)
+/**
+ * kho_slab_in_free - Free the pages of an old slab that no cache has adopted
+ * @old: The slab, which is claimed and has no objects left.
+ *
+ * Context: Process context, under kho_slab_in.mutex.
+ */
+void kho_slab_in_free(struct kho_old_slab *old)
 {
 	if (unlikely(old->poisoned)) {
 		/* The page allocator must not hand this memory out. */
@@ -136,8 +160,16 @@ static void kho_slab_in_release(struct kho_old_slab *old)
 	free_page_desc(kho_slab_in_ready(old));
 }
 
-/* A cache must not get memory with a hardware error to allocate from. */
-static bool kho_slab_in_poisoned(struct kho_old_slab *old)
+/**
+ * kho_slab_in_poisoned - Has a page of an old slab a hardware error?
+ * @old: The slab.
+ *
+ * Neither a cache nor the page allocator must get such memory.
+ *
+ * Context: Process context, under kho_slab_in.mutex.
+ * Return: true if it has.
+ */
+bool kho_slab_in_poisoned(struct kho_old_slab *old)
 {
 #ifdef CONFIG_MEMORY_FAILURE
 	struct page *page = phys_to_page(old->rec.phys);
@@ -322,7 +354,7 @@ static void *kho_slab_in_copy(struct kho_old_slab *old, unsigned int idx,
 	if (left)
 		return new;
 	if (!cache)
-		kho_slab_in_release(old);
+		kho_slab_in_free(old);
 	kho_slab_in_done(old);
 	return new;
 }
@@ -390,8 +422,12 @@ static void *kho_slab_restore_locked(struct kmem_cache *to, phys_addr_t phys,
 		return ERR_PTR(err);
 
 	if (old->cache && old->cache == cache) {
-		/* Pairs with the acquire in __kho_slab_restore(). */
-		smp_store_release(&old->open_to, to);
+		/*
+		 * Pairs with the acquire in __kho_slab_restore(), which cannot
+		 * stop an object from being forwarded.
+		 */
+		if (!old->forwarded)
+			smp_store_release(&old->open_to, to);
 		kho_slab_in_remember(old);
 		left = kho_slab_in_take(old, idx);
 		if (left < 0)
@@ -434,8 +470,10 @@ static noinline void *kho_slab_restore_slow(struct kmem_cache *to,
 		return ERR_PTR(kho_slab_refuse(-EOPNOTSUPP, "restore", phys,
 					       "it is a copy already"));
 	obj = kho_slab_restore_locked(to, xa_to_value(copy), false);
-	if (!IS_ERR(obj))
+	if (!IS_ERR(obj)) {
 		xa_erase(&kho_slab_in.copies, phys);
+		kho_guarded_forward_undo(phys);
+	}
 	return obj;
 }
 

@@ -260,6 +260,26 @@ int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size)
 EXPORT_SYMBOL_GPL(kho_retrieve_subtree);
 
 /**
+ * kho_find_subtree - find a subtree in the FDT for the next kernel
+ * @name: its name
+ *
+ * Context: Process context, may sleep.
+ * Return: the physical address of its blob, or 0 if there is none.
+ */
+phys_addr_t kho_find_subtree(const char *name)
+{
+	const u64 *val;
+	int off, len;
+
+	guard(mutex)(&kho_out.lock);
+	off = fdt_subnode_offset(kho_out.fdt, 0, name);
+	if (off < 0)
+		return 0;
+	val = fdt_getprop(kho_out.fdt, off, KHO_SUB_TREE_PROP_NAME, &len);
+	return val && len == sizeof(*val) ? *val : 0;
+}
+
+/**
  * kho_freeze_subtrees - stop adding and removing subtrees for good
  *
  * The FDT is changed in place. If a CPU were stopped for a kexec in the middle

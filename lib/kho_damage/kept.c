@@ -68,6 +68,9 @@ static bool khd_is_kept(phys_addr_t phys, unsigned int order)
 		struct page *page = phys_to_page(phys);
 		const u64 *p = phys_to_virt(phys);
 
+		/* Taken away by memmap=. */
+		if (!page_is_ram(PHYS_PFN(phys)))
+			continue;
 		if (page_count(page) != 1 || PageBuddy(page) || PageLRU(page) ||
 		    page_has_type(page)) {
 			pr_err("%pa is not kept: %d references, %#lx\n", &phys,

@@ -105,7 +105,7 @@ int khd_mem_needed(u64 needed)
 }
 
 #ifdef CONFIG_X86
-/* One page of the memory is not there in the next kernel. */
+/* One page of the memory is not there in the next kernel. The others are kept. */
 int khd_memmap(u64 arg)
 {
 	unsigned int order = arg >> 32;
@@ -114,6 +114,8 @@ int khd_memmap(u64 arg)
 	if (!phys)
 		return -ENOMEM;
 	khd_no_page(phys + (order ? 7 * PAGE_SIZE : 0));
+	if (order)
+		return khd_keep_pages(phys, order, (u32)arg);
 	return khd_bad_pages(phys, order, (u32)arg);
 }
 

@@ -47,6 +47,7 @@ enum kmt_shape {
 	KMT_TABLE,	/* compound, with the page type of page tables */
 };
 
+struct kmt_entry;
 struct kmt_object;
 
 /**
@@ -106,6 +107,7 @@ struct kmt_object {
 	void *addr;
 	bool preserved;
 	struct kho_vmalloc ser;
+	struct kmt_entry *entry;	/* of a list that is to be handed over again */
 };
 
 #define KMT_GUARDED	1	/* by kfence: comes back as a copy */
@@ -197,6 +199,7 @@ int kmt_check_pages(const struct kmt_object *obj);
 extern struct kmt_manifest *kmt_manifest;
 extern struct kmt_entry *kmt_entries;
 extern unsigned int kmt_generation;
+void kmt_fill_entry(struct kmt_entry *entry, const struct kmt_object *obj);
 int kmt_publish(void);
 void kmt_unpublish(void);
 struct kmt_manifest *kmt_take_manifest(void);
@@ -204,6 +207,8 @@ struct kmt_entry *kmt_take_entries(const struct kmt_manifest *manifest);
 
 /* restore.c */
 int kmt_cmd_take(u64 unused);
+int kmt_cmd_some(u64 rest);
+int kmt_cmd_resend(u64 unused);
 int kmt_cmd_restore(u64 released);
 
 /* poison.c */

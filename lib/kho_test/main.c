@@ -186,6 +186,8 @@ static int kmt_cmd_free(u64 unused)
 static const struct handover_test_cmd kmt_cmds[] = {
 	{ "preserve",	kmt_cmd_preserve },
 	{ "take",	kmt_cmd_take },
+	{ "some",	kmt_cmd_some },
+	{ "resend",	kmt_cmd_resend },
 	{ "restore",	kmt_cmd_restore },
 	{ "again",	kmt_cmd_again },
 	{ "free",	kmt_cmd_free },

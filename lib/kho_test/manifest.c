@@ -25,8 +25,12 @@ struct kmt_entry *kmt_entries;
 /* How many kernels have handed memory over before this one. */
 unsigned int kmt_generation;
 
-static void kmt_fill_entry(struct kmt_entry *entry,
-			   const struct kmt_object *obj)
+/**
+ * kmt_fill_entry - Tell the next kernel of an object
+ * @entry: Where
+ * @obj: The object, which is preserved
+ */
+void kmt_fill_entry(struct kmt_entry *entry, const struct kmt_object *obj)
 {
 	if (kmt_in_slab(obj) || obj->type->ops->part)
 		entry->phys = virt_to_phys(obj->addr);

@@ -337,6 +337,96 @@ int kmt_cmd_take(u64 unused)
 	return 0;
 }
 
+/* Which objects "some" has restored: those whose index by 4 leaves such a rest. */
+static unsigned int kmt_some;
+
+/* Restore an object as its driver does. */
+static int kmt_restore_one(struct kmt_entry *entry)
+{
+	struct kmt_object *obj = kmt_entry_object(entry);
+	void *addr;
+
+	if (!obj)
+		return -ENOMEM;
+	addr = kmt_restore(obj, entry->phys);
+	if (!kmt_expect(obj, "restore some", "error", 0, PTR_ERR_OR_ZERO(addr))) {
+		obj->type->stats.lost++;
+		kfree(obj);
+		return 0;
+	}
+	obj->addr = addr;
+	obj->entry = entry;
+	obj->type->stats.restored++;
+	kmt_hold(obj);
+	return kmt_check_restored(obj, entry);
+}
+
+/**
+ * kmt_cmd_some - Restore a quarter of the objects
+ * @rest: Of the index divided by 4
+ *
+ * All other objects stay as the previous kernel has handed them over. The list of all
+ * objects is restored, and the manifest is not.
+ *
+ * Return: 0 or an error; failed checks are none.
+ */
+int kmt_cmd_some(u64 rest)
+{
+	int err = 0;
+
+	if (rest >= 4 || kmt_some & BIT(rest))
+		return -EINVAL;
+	if (!kmt_taken)
+		err = kmt_cmd_take(0);
+	if (err)
+		return err;
+
+	kmt_start_iommu();
+	kmt_some |= BIT(rest);
+	for (unsigned int i = 0; !err && i < kmt_taken->nr_entries; i++) {
+		if (kmt_taken_entries[i].index % 4 == rest)
+			err = kmt_restore_one(&kmt_taken_entries[i]);
+		cond_resched();
+	}
+	kmt_check_slabs();
+	return err;
+}
+
+/**
+ * kmt_cmd_resend - Hand over what "some" has restored, and the list of all objects
+ * @unused: Commands get a number.
+ *
+ * Return: 0 or an error; failed checks are none.
+ */
+int kmt_cmd_resend(u64 unused)
+{
+	static bool list_is_preserved;
+	struct kmt_object *obj;
+	struct kho_vmalloc ser;
+	int err;
+
+	if (!kmt_some)
+		return -EINVAL;
+	list_for_each_entry(obj, &kmt_objects, list) {
+		if (!obj->entry || obj->preserved)
+			continue;
+		kmt_expect(obj, "preserve some again", "error", 0,
+			   kmt_preserve(obj));
+		kmt_fill_entry(obj->entry, obj);
+		cond_resched();
+	}
+	if (list_is_preserved)
+		return 0;
+
+	err = kho_vmalloc_preserve(kmt_taken_entries, &ser);
+	if (err)
+		return err;
+	list_is_preserved = true;
+	/* The manifest is handed over by whoever forwards memory. */
+	memcpy(kmt_taken->ser, &ser, sizeof(ser));
+	return 0;
+}
+
 static int kmt_restore_taken(const struct kmt_manifest *manifest,
 			     const struct kmt_entry *entries, bool released)
 {
@@ -344,8 +434,10 @@ static int kmt_restore_taken(const struct kmt_manifest *manifest,
 
 	kmt_bad_addresses();
 	if (released) {
-		for (unsigned int i = 0; !err && i < manifest->nr_entries; i++)
-			err = kmt_restore_released(&entries[i]);
+		for (unsigned int i = 0; !err && i < manifest->nr_entries; i++) {
+			if (!(kmt_some & BIT(entries[i].index % 4)))
+				err = kmt_restore_released(&entries[i]);
+		}
 		return err;
 	}
 

@@ -142,11 +142,84 @@ static void batch_restore(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, folio_ref_count(folios[i]), 1);
 }
 
+/*
+ * Memory as the boot leaves it: pages with a reference each, which the page
+ * allocator does not count, and a stamp.
+ */
+static phys_addr_t get_stamped(struct kunit *test, unsigned int order)
+{
+	const union kho_page_info info = {
+		.magic = KHO_PAGE_MAGIC, .type = KHO_MEMDESC_FOLIO,
+		.order = order,
+	};
+	struct page *page = alloc_pages(GFP_KERNEL, order);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	split_page(page, order);
+	adjust_managed_page_count(page, -(long)(1UL << order));
+	set_page_private(page, info.page_private);
+	return page_to_phys(page);
+}
+
+static unsigned long managed_pages(void)
+{
+	unsigned long nr = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		nr += zone_managed_pages(zone);
+	return nr;
+}
+
+/* If one folio of the list cannot be restored, the others still can be. */
+static void batch_restore_all_or_none(struct kunit *test)
+{
+	const unsigned long managed = managed_pages();
+	const unsigned long total = totalram_pages();
+	struct folio *restored[32];
+	unsigned long stamps[32];
+	phys_addr_t phys[32];
+
+	for (unsigned int i = 0; i < 32; i++) {
+		phys[i] = get_stamped(test, i % 4);
+		stamps[i] = phys_to_page(phys[i])->private;
+	}
+
+	/* The first one again, in each place behind it. */
+	for (unsigned int i = 1; i < 32; i++) {
+		const phys_addr_t at = phys[i];
+
+		phys[i] = phys[0];
+		KUNIT_EXPECT_EQ(test, kho_folios_restore(phys, 32, restored),
+				-ENOENT);
+		phys[i] = at;
+	}
+	for (unsigned int i = 0; i < 32; i++)
+		KUNIT_EXPECT_EQ(test, phys_to_page(phys[i])->private, stamps[i]);
+	KUNIT_EXPECT_EQ(test, managed_pages(), managed - 32 / 4 * (1 + 2 + 4 + 8));
+
+	KUNIT_EXPECT_EQ(test, kho_folios_restore(phys, 32, restored), 0);
+	KUNIT_EXPECT_EQ(test, managed_pages(), managed);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), total);
+	for (unsigned int i = 0; i < 32; i++) {
+		struct folio *folio = page_folio(phys_to_page(phys[i]));
+
+		KUNIT_EXPECT_PTR_EQ(test, restored[i], folio);
+		KUNIT_EXPECT_EQ(test, folio_order(folio), i % 4);
+		KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+		KUNIT_EXPECT_EQ(test, folio->page.private, 0);
+		KUNIT_EXPECT_EQ(test, kho_folios_restore(phys + i, 1, restored),
+				-ENOENT);
+		folio_put(folio);
+	}
+}
+
 static struct kunit_case kho_memdesc_batch_cases[] = {
 	KUNIT_CASE(batch_folios),
 	KUNIT_CASE(batch_page_descs),
 	KUNIT_CASE(batch_with_errors),
 	KUNIT_CASE(batch_restore),
+	KUNIT_CASE(batch_restore_all_or_none),
 	{}
 };
 

@@ -9,6 +9,7 @@
  *   kho_memdesc_refuse_kunit.c		what cannot be preserved
  *   kho_memdesc_hotplug_kunit.c	memory that comes and goes
  *   kho_memdesc_batch_kunit.c		several preservations at once
+ *   kho_memdesc_nowait_kunit.c		preserving under a spinlock
  *   kho_memdesc_race_kunit.c		two tasks at once
  *   kho_memdesc_restore_kunit.c	restoring what nobody has handed over
  *   kho_memdesc_v4_kunit.c		what an older kernel can read

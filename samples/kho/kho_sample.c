@@ -11,7 +11,7 @@
  *	kho_sample: generation 1: started, sum 0x...
  *	kho_sample: generation 2: went on, sum 0x...
  *
- * See Documentation/core-api/kho/memdesc.rst.
+ * See Documentation/core-api/kho/drivers.rst.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt

@@ -3,7 +3,7 @@
  * kho: show what kexec handover hands over, and what it was handed
  *
  * Reads the lists in /sys/kernel/debug/kho, which need CAP_SYS_ADMIN and
- * CONFIG_KEXEC_HANDOVER_DEBUGFS, and releases memory that nobody restores. See
+ * CONFIG_KEXEC_HANDOVER_DEBUGFS, and releases or forwards memory that nobody restores. See
  * Documentation/admin-guide/mm/kho.rst.
  */
 
@@ -28,6 +28,7 @@ struct piece {
 	unsigned long long bytes;
 	unsigned char type;
 	bool unclaimed;
+	bool forwarded;			/* goes on to the next kernel */
 	bool error;			/* a hardware error, found so far */
 };
 
@@ -88,6 +89,7 @@ static void add_piece(struct list *list, unsigned long long start, unsigned int 
 	piece->start = start;
 	piece->bytes = bytes;
 	piece->unclaimed = unclaimed;
+	piece->forwarded = state && strstr(state, "forwarded");
 	piece->error = state && strstr(state, "hardware error");
 	piece->type = find_type(list, name);
 
@@ -215,7 +217,8 @@ static void show_list(struct list *list)
 		printf("%012llx-%012llx %12s  %s%s%s\n", piece->start,
 		       piece->start + piece->bytes - 1, human(piece->bytes),
 		       list->types[piece->type].name,
-		       !in ? "" : piece->unclaimed ? ", unclaimed" : ", restored",
+		       !in ? "" : piece->forwarded ? ", unclaimed, forwarded" :
+		       piece->unclaimed ? ", unclaimed" : ", restored",
 		       piece->error ? ", hardware error" : "");
 	}
 }
@@ -316,8 +319,9 @@ static void json_list(const struct list *list, bool last)
 		       first ? "" : ",", piece->start, piece->bytes,
 		       list->types[piece->type].name);
 		if (in)
-			printf(", \"unclaimed\": %s, \"hardware_error\": %s",
+			printf(", \"unclaimed\": %s, \"forwarded\": %s, \"hardware_error\": %s",
 			       piece->unclaimed ? "true" : "false",
+			       piece->forwarded ? "true" : "false",
 			       piece->error ? "true" : "false");
 		printf(" }");
 		first = false;
@@ -325,16 +329,16 @@ static void json_list(const struct list *list, bool last)
 	printf("\n    ]\n  }%s\n", last ? "" : ",");
 }
 
-/* Let the kernel release memory that nobody has restored. */
-static void release_memory(const char *what)
+/* Let the kernel release or forward memory that nobody has restored. */
+static void tell_kernel(const char *verb, const char *what)
 {
 	const size_t len = strlen(what);
 	char path[4096];
 	int fd;
 
 	if (!len)
-		errx(1, "--release: release what?");
-	snprintf(path, sizeof(path), "%s/in/release", root);
+		errx(1, "--%s: %s what?", verb, verb);
+	snprintf(path, sizeof(path), "%s/in/%s", root, verb);
 	fd = open(path, O_WRONLY);
 	if (fd < 0)
 		err(1, "%s (is debugfs mounted, and was memory handed over?)", path);
@@ -344,7 +348,7 @@ static void release_memory(const char *what)
 	}
 	switch (errno) {
 	case ENOENT:
-		errx(1, "%s: nothing there can be released", what);
+		errx(1, "%s: there is nothing to %s", what, verb);
 	case EBUSY:
 		errx(1, "%s: live update sessions are left: finish and close them", what);
 	case EHWPOISON:
@@ -373,11 +377,13 @@ static void print_help(FILE *to)
 		"  -j, --json       types and pieces as JSON, sizes in bytes\n"
 		"  -R, --release=WHAT  give memory that nobody has restored to the page\n"
 		"                   allocator: \"all\", a type, or a range as in --list\n"
+		"  -F, --forward=WHAT  hand such memory over to the next kernel\n"
 		"  -r, --root=DIR   where the lists are (/sys/kernel/debug/kho)\n"
 		"  -h, --help       this text\n"
 		"\n"
 		"Without --list, --map and --json: a sum for each type.\n"
-		"Exit status: 0, or 1 if a list cannot be read or nothing was released.\n");
+		"Exit status: 0, or 1 if a list cannot be read or nothing was released\n"
+		"or forwarded.\n");
 }
 
 int main(int argc, char **argv)
@@ -390,18 +396,19 @@ int main(int argc, char **argv)
 		{ "unclaimed", no_argument, NULL, 'u' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "release", required_argument, NULL, 'R' },
+		{ "forward", required_argument, NULL, 'F' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
 	static struct list lists[] = { { .dir = "out" }, { .dir = "in" } };
-	const char *to_release = NULL;
+	const char *verb = NULL, *verb_what = NULL;
 	bool in = true, out = true;
 	char what = 's';
 	int c;
 
 	page_size = sysconf(_SC_PAGESIZE);
-	while ((c = getopt_long(argc, argv, "iolmujR:r:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "iolmujR:F:r:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'i':
 			out = false;
@@ -418,7 +425,12 @@ int main(int argc, char **argv)
 			only_unclaimed = true;
 			break;
 		case 'R':
-			to_release = optarg;
+			verb = "release";
+			verb_what = optarg;
+			break;
+		case 'F':
+			verb = "forward";
+			verb_what = optarg;
 			break;
 		case 'r':
 			root = optarg;
@@ -435,8 +447,8 @@ int main(int argc, char **argv)
 		print_help(stderr);
 		return 1;
 	}
-	if (to_release) {
-		release_memory(to_release);
+	if (verb) {
+		tell_kernel(verb, verb_what);
 		return 0;
 	}
 	if (only_unclaimed)

@@ -34,6 +34,7 @@ LEVELS = -(-(KEY_WIDTH - BITMAP_LOG2) // TABLE_LOG2)
 # the first page, which is there until somebody restores the memory.
 MAGIC_PRESERVED = 0x4B484F50
 MAGIC_POISONED = 0x4B484F45
+MAGIC_FORWARDED = 0x4B484F46
 
 LITTLE = bool(prog.platform.flags & PlatformFlags.IS_LITTLE_ENDIAN)
 ENDIAN = "<" if LITTLE else ">"
@@ -91,6 +92,8 @@ def fate(phys, order, kind):
         return "unclaimed"
     if magic == MAGIC_POISONED:
         return "unclaimed, hardware error"
+    if magic == MAGIC_FORWARDED:
+        return "unclaimed, forwarded"
     return "restored"
 
 
