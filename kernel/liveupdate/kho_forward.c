@@ -58,8 +58,10 @@ static int kho_forward_locked(struct page *page, unsigned int order,
 	    info.page_private)
 		return -ENOENT;
 	err = kho_map_lock_and_add(page_to_pfn(page), order, type, _RET_IP_);
-	if (err)
+	if (err) {
+		/* Pairs with the cmpxchg() in kho_claim_forwarded(). */
 		smp_store_release(&page->private, info.page_private);
+	}
 	return err;
 }
 

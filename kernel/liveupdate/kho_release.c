@@ -118,9 +118,9 @@ static int kho_release_piece(phys_addr_t phys, unsigned int order,
  * @type: its type
  *
  * Context: Process context, may sleep.
- * Return: 0; 1 if only slab objects, or tables of a page in use, were freed; %-ENOENT if nothing is unclaimed
- *	there, or if a subtree lies there; %-EHWPOISON; or another error of
- *	kho_claim().
+ * Return: 0; 1 if only slab objects, or tables of a page in use, were freed;
+ *	%-ENOENT if nothing is unclaimed there, or if a subtree lies there;
+ *	%-EHWPOISON; or another error of kho_claim().
  */
 int kho_release(struct kho_unclaimed *u, phys_addr_t phys, unsigned int order,
 		enum kho_memdesc type)

@@ -422,12 +422,11 @@ static void *kho_slab_restore_locked(struct kmem_cache *to, phys_addr_t phys,
 		return ERR_PTR(err);
 
 	if (old->cache && old->cache == cache) {
-		/*
-		 * Pairs with the acquire in __kho_slab_restore(), which cannot
-		 * stop an object from being forwarded.
-		 */
-		if (!old->forwarded)
+		/* Without the lock, a restore could not end that it is forwarded. */
+		if (!old->forwarded) {
+			/* Pairs with the acquire in __kho_slab_restore(). */
 			smp_store_release(&old->open_to, to);
+		}
 		kho_slab_in_remember(old);
 		left = kho_slab_in_take(old, idx);
 		if (left < 0)

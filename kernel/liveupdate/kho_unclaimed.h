@@ -26,7 +26,7 @@ struct kho_unclaimed {
 	phys_addr_t last;	/* the last byte */
 	unsigned long pieces;
 	unsigned long pages;
-	struct kho_slab_sum objects; /* of slabs in use, and tables of pages in use */
+	struct kho_slab_sum objects; /* of slabs in use, and small tables */
 	unsigned long bad;	/* pieces left alone: hardware errors */
 	/* Release: pieces left alone, because subtrees lie there. Forward: subtrees. */
 	unsigned long subtrees;
