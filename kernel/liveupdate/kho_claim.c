@@ -499,7 +499,7 @@ void kho_account_claimed(struct page *page, enum kho_memdesc type,
  * @page: the first page
  * @untyped_as: its type if none was recorded
  *
- * Context: Any.
+ * Context: Process context, may sleep.
  */
 void kho_init_claimed(struct page *page, enum kho_memdesc untyped_as)
 {

@@ -19,9 +19,11 @@
 #include <linux/cleanup.h>
 #include <linux/io.h>
 #include <linux/kho_memdesc.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched/mm.h>
+#include <linux/xarray.h>
 
 #include "kho_claim.h"
 #include "kho_map.h"
@@ -34,8 +36,8 @@
  */
 static DEFINE_MUTEX(kho_forward_lock);
 
-/* Was a subtree ever forwarded? */
-static bool kho_subtree_forwarded;
+/* Where in its first page each forwarded subtree begins, by page frame number. */
+static DEFINE_XARRAY(kho_forwarded_subtrees);
 
 static int kho_forward_locked(struct page *page, unsigned int order,
 			      enum kho_memdesc type)
@@ -58,10 +60,8 @@ static int kho_forward_locked(struct page *page, unsigned int order,
 	    info.page_private)
 		return -ENOENT;
 	err = kho_map_lock_and_add(page_to_pfn(page), order, type, _RET_IP_);
-	if (err) {
-		/* Pairs with the cmpxchg() in kho_claim_forwarded(). */
-		smp_store_release(&page->private, info.page_private);
-	}
+	if (err)
+		kho_unclaim(page);
 	return err;
 }
 
@@ -81,14 +81,20 @@ int kho_forward(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
 	unsigned int nofs;
 	int err;
 
-	guard(mutex)(&kho_forward_lock);
-	err = kho_unclaimed_check_stamp(phys, order, type);
-	if (err)
-		return err;
-
-	nofs = memalloc_nofs_save();
-	err = kho_forward_locked(phys_to_page(phys), order, type);
-	memalloc_nofs_restore(nofs);
+	/*
+	 * What was restored may be gone by now. Not under kho_forward_lock, which a
+	 * restorer takes that a memory notifier may wait for.
+	 */
+	get_online_mems();
+	scoped_guard(mutex, &kho_forward_lock) {
+		err = kho_check_stamp(phys, order, type);
+		if (err)
+			break;
+		nofs = memalloc_nofs_save();
+		err = kho_forward_locked(phys_to_page(phys), order, type);
+		memalloc_nofs_restore(nofs);
+	}
+	put_online_mems();
 	return err;
 }
 
@@ -104,6 +110,7 @@ noinline void kho_forward_undo(struct page *page, unsigned int order,
 			       enum kho_memdesc type)
 {
 	const unsigned long pfn = page_to_pfn(page);
+	void *offset;
 
 	kho_map_lock();
 	if (kho_map_del(pfn, order, type))
@@ -111,8 +118,9 @@ noinline void kho_forward_undo(struct page *page, unsigned int order,
 	kho_map_unlock();
 
 	/* The driver that restores its subtree is going to add one of this name. */
-	if (READ_ONCE(kho_subtree_forwarded))
-		kho_remove_subtree(page_address(page));
+	offset = xa_erase(&kho_forwarded_subtrees, pfn);
+	if (offset)
+		kho_remove_subtree(page_address(page) + xa_to_value(offset));
 }
 
 /**
@@ -198,7 +206,8 @@ static bool kho_page_forwarded(unsigned long pfn)
 	if (page)
 		info.page_private = READ_ONCE(page->private);
 	put_online_mems();
-	return info.magic == KHO_PAGE_FORWARDED;
+	return info.magic == KHO_PAGE_FORWARDED ||
+	       info.magic == KHO_PAGE_CLAIMED_FORWARDED;
 }
 
 /**
@@ -211,25 +220,32 @@ void kho_forward_subtrees(struct kho_unclaimed *u)
 {
 	for (unsigned int i = 0; i < u->nr_blobs; i++) {
 		const struct kho_blob *blob = &u->blobs[i];
+		const unsigned long pfn = PHYS_PFN(blob->start);
 		void *addr = phys_to_virt(blob->start);
 		int err;
 
-		if (!kho_page_forwarded(PHYS_PFN(blob->start)))
+		if (!kho_page_forwarded(pfn))
 			continue;
 		if (kho_find_subtree(blob->name) == blob->start)
 			continue;
 
-		WRITE_ONCE(kho_subtree_forwarded, true);
-		err = kho_add_subtree(blob->name, addr,
-				      blob->last - blob->start + 1);
+		/* Before the subtree is there: whoever restores the memory removes it. */
+		err = xa_err(xa_store(&kho_forwarded_subtrees, pfn,
+				      xa_mk_value(offset_in_page(blob->start)),
+				      GFP_KERNEL));
+		if (!err)
+			err = kho_add_subtree(blob->name, addr,
+					      blob->last - blob->start + 1);
 		if (err) {
+			xa_erase(&kho_forwarded_subtrees, pfn);
 			pr_warn("cannot forward subtree %s (%pe)\n", blob->name,
 				ERR_PTR(err));
 			u->subtrees_left++;
 			continue;
 		}
 		/* Somebody may have restored it meanwhile. */
-		if (!kho_page_forwarded(PHYS_PFN(blob->start)))
+		if (!kho_page_forwarded(pfn) &&
+		    xa_erase(&kho_forwarded_subtrees, pfn))
 			kho_remove_subtree(addr);
 		else
 			u->subtrees++;

@@ -161,10 +161,14 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 
 	pt = kho_ptdesc_init(page, &info);
 	if (!pt) {
+		const bool forwarded = info.magic == KHO_PAGE_FORWARDED;
+
 		/* Put the claim back, for kho_unclaim() to release. */
 		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);
+		if (forwarded)
+			kho_forward(phys, info.order, info.type);
 		return ERR_PTR(-ENOMEM);
 	}
 	return pt;

@@ -49,8 +49,8 @@ static int kho_reserve_window(unsigned long pfn, unsigned int order,
  * refused with %-EAGAIN, or for all memory, whatever is less work for the caller.
  *
  * Context: Process context, may sleep.
- * Return: 0, and then kho_map_unreserve() must be called; %-EINVAL for an order or size
- *	out of range, %-EOPNOTSUPP if KHO is off, or %-ENOMEM.
+ * Return: 0, and then kho_map_unreserve() must be called; %-EINVAL for an order, type or
+ *	size out of range, %-EOPNOTSUPP if KHO is off, or %-ENOMEM.
  */
 int kho_map_reserve(phys_addr_t phys, u64 size, unsigned int order,
 		    enum kho_memdesc type)
@@ -61,13 +61,16 @@ int kho_map_reserve(phys_addr_t phys, u64 size, unsigned int order,
 	if (!kho_out.radix_tree.root)
 		return -EOPNOTSUPP;
 	if (!size || phys + size - 1 < phys || order > PMD_ORDER ||
-	    order >= KHO_BITMAP_SIZE_LOG2)
+	    order >= KHO_BITMAP_SIZE_LOG2 || type >= KHO_NR_MEMDESC)
 		return -EINVAL;
 
 	pfn = ALIGN_DOWN(PHYS_PFN(phys), KHO_LEAF_BITS);
 	end = min(PHYS_PFN(phys + size - 1) + 1, kho_nr_windows * KHO_LEAF_BITS);
 	/* Before the first window is made: see kho_trim_work_fn(). */
 	atomic_inc(&kho_map_reservations);
+	/* A trim that has not seen this is over after that. */
+	kho_map_lock();
+	kho_map_unlock();
 	for (; !err && pfn < end; pfn += KHO_LEAF_BITS) {
 		guard(percpu_read)(&kho_map_sem);
 		/* Windows of holes are not worth their memory. */
@@ -104,7 +107,9 @@ EXPORT_SYMBOL_GPL(kho_map_unreserve);
  * As kho_preserve_page_desc(), for callers that hold a spinlock. Unpreserving may sleep:
  * do it after the lock was released.
  *
- * Context: Any but interrupts, after kho_map_reserve() and before kho_map_unreserve().
+ * Context: Process context, under a spinlock or rwlock that no interrupt takes, after
+ *	kho_map_reserve() and before kho_map_unreserve(). With PREEMPT_RT not under a
+ *	raw spinlock.
  * Return: As kho_preserve_page_desc(), and %-EAGAIN if the place is not reserved for
  *	memory of this type and order.
  */

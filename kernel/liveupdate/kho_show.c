@@ -55,9 +55,7 @@ static enum kho_fate kho_fate(unsigned long pfn, unsigned int order,
 	 */
 	switch (info.magic) {
 	case KHO_PAGE_MAGIC:
-		/* The stamp of a slab stays: others can restore objects of it. */
-		return type == KHO_MEMDESC_SLAB && kho_slab_is_forwarded(PFN_PHYS(pfn)) ?
-		       KHO_FATE_FORWARDED : KHO_FATE_UNCLAIMED;
+		return KHO_FATE_UNCLAIMED;
 	case KHO_PAGE_FORWARDED:
 		return KHO_FATE_FORWARDED;
 	case KHO_PAGE_POISONED:
@@ -277,9 +275,15 @@ static int kho_list_show(struct seq_file *m, void *v)
 	}
 	phys = kho_decode_key(list->key, &order, &type);
 	seq_printf(m, "%pa %5u %s", &phys, order, kho_memdesc_name(type));
-	if (in)
-		seq_printf(m, ", %s",
-			   kho_fate_names[kho_fate(PHYS_PFN(phys), order, type)]);
+	if (in) {
+		enum kho_fate fate = kho_fate(PHYS_PFN(phys), order, type);
+
+		/* The stamp of a slab stays: others can restore objects of it. */
+		if (fate == KHO_FATE_UNCLAIMED && type == KHO_MEMDESC_SLAB &&
+		    kho_slab_is_forwarded(phys))
+			fate = KHO_FATE_FORWARDED;
+		seq_printf(m, ", %s", kho_fate_names[fate]);
+	}
 	seq_putc(m, '\n');
 	return 0;
 }

@@ -36,14 +36,16 @@ bool kho_slab_is_forwarded(phys_addr_t phys)
 	return old && old->forwarded;
 }
 
-/* Set the bits of the objects that are left. Returns how many were not set before. */
+/* Set the bits of the objects that are left. Returns how many these are. */
 static unsigned int kho_slab_forward_bits(struct kho_slab_record *rec,
 					  const struct kho_old_slab *old)
 {
 	unsigned int idx, nr = 0;
 
-	for_each_set_bit(idx, (unsigned long *)old->rec.bitmap, old->rec.objects)
-		nr += !__test_and_set_bit(idx, (unsigned long *)rec->bitmap);
+	for_each_set_bit(idx, (unsigned long *)old->rec.bitmap, old->rec.objects) {
+		__set_bit(idx, (unsigned long *)rec->bitmap);
+		nr++;
+	}
 	if (rec->object_size < old->rec.object_size)
 		rec->object_size = old->rec.object_size;
 	return nr;
@@ -74,8 +76,9 @@ int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum)
 	old = kho_slab_in_left(phys);
 	if (!old)
 		return -ENOENT;
-	err = old->claimed ? 0 : kho_unclaimed_check_stamp(phys, old->rec.order,
-							   KHO_MEMDESC_SLAB);
+	/* With a stamp, the memory does not go offline. */
+	err = old->claimed ? 0 : kho_check_stamp(phys, old->rec.order,
+						 KHO_MEMDESC_SLAB);
 	if (err)
 		return err;
 	if (kho_slab_in_poisoned(old))

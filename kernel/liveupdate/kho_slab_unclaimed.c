@@ -71,6 +71,34 @@ int kho_slab_know_unclaimed(void)
 	return kho_slab_read();
 }
 
+/**
+ * kho_slab_release_copies - Forget the notes of copies that are released
+ *
+ * Context: Process context, may sleep.
+ */
+void kho_slab_release_copies(void)
+{
+	struct kho_old_slab *old;
+	unsigned long from;
+	unsigned int idx;
+	void *entry;
+
+	guard(mutex)(&kho_slab_in.mutex);
+	xa_for_each(&kho_slab_in.copies, from, entry) {
+		const phys_addr_t to = xa_to_value(entry);
+
+		old = kho_pfn_map_find(&kho_slab_in.slabs, PHYS_PFN(to));
+		if (old && to >= old->start) {
+			idx = (to - old->start) / old->size;
+			if (idx < old->rec.objects &&
+			    test_bit(idx, (unsigned long *)old->rec.bitmap))
+				continue;
+		}
+		xa_erase(&kho_slab_in.copies, from);
+		kho_guarded_forward_undo(from);
+	}
+}
+
 /* Claim the slab, if nothing of it has an error. */
 static int kho_slab_claim_good(struct kho_old_slab *old)
 {

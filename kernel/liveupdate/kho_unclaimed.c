@@ -87,16 +87,18 @@ static int kho_unclaimed_forward(struct kho_unclaimed *u, phys_addr_t phys,
 
 	switch (type) {
 	case KHO_MEMDESC_SLAB:
-		return kho_slab_forward(phys, &u->objects) ?: 1;
+		err = kho_slab_forward(phys, &u->objects) ?: 1;
+		break;
 	case KHO_MEMDESC_IOPTDESC_SHARED:
 		err = iommu_forward_parts(phys);
-		/* Without a record nobody can restore a table of the page. */
-		if (err == -ENOENT && !kho_unclaimed_check_stamp(phys, order, type))
-			err = -EOPNOTSUPP;
-		return err;
+		break;
 	default:
 		return kho_forward(phys, order, type);
 	}
+	/* Without a record nobody can restore an object or a table. */
+	if (err == -ENOENT && !kho_unclaimed_check_stamp(phys, order, type))
+		err = -EOPNOTSUPP;
+	return err;
 }
 
 static void kho_unclaimed_key(struct kho_unclaimed *u, unsigned long key)
@@ -236,6 +238,7 @@ static int kho_unclaimed_do(struct kho_unclaimed *u)
 			u->objects.objects, u->subtrees, u->bad, u->subtrees_left,
 			u->refused);
 	} else {
+		kho_slab_release_copies();
 		pr_info("%s released %lu pieces, %llu KiB, and %lu slab objects or tables of pages in use; kept: %lu with hardware errors, %lu with subtrees, %lu others\n",
 			current->comm, u->pieces, (u64)u->pages << (PAGE_SHIFT - 10),
 			u->objects.objects, u->bad, u->subtrees, u->refused);

@@ -45,12 +45,12 @@ int kho_release(struct kho_unclaimed *u, phys_addr_t phys, unsigned int order,
 		enum kho_memdesc type);
 
 /* kho_forward.c */
-int kho_forward(phys_addr_t phys, unsigned int order, enum kho_memdesc type);
 void kho_forward_subtrees(struct kho_unclaimed *u);
 
 /* kho_slab_unclaimed.c */
 int kho_slab_know_unclaimed(void);
 int kho_slab_release(phys_addr_t phys, struct kho_slab_sum *sum);
+void kho_slab_release_copies(void);
 
 /* kho_slab_forward.c */
 int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum);

@@ -425,11 +425,10 @@ int main(int argc, char **argv)
 			only_unclaimed = true;
 			break;
 		case 'R':
-			verb = "release";
-			verb_what = optarg;
-			break;
 		case 'F':
-			verb = "forward";
+			if (verb)
+				errx(1, "only one of --release and --forward");
+			verb = c == 'R' ? "release" : "forward";
 			verb_what = optarg;
 			break;
 		case 'r':
