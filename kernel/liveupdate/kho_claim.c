@@ -282,6 +282,28 @@ int kho_check_stamp(phys_addr_t phys, unsigned int order, enum kho_memdesc type)
 }
 
 /**
+ * kho_read_stamp - what the stamp of memory says that may be gone
+ * @pfn: page frame number of the first page
+ *
+ * What was restored may be free, offline and removed by now.
+ *
+ * Context: Process context, may sleep. After the boot.
+ * Return: page->private, or 0 where there is no memory.
+ */
+union kho_page_info kho_read_stamp(unsigned long pfn)
+{
+	union kho_page_info info = {};
+	struct page *page;
+
+	get_online_mems();
+	page = pfn_to_online_page(pfn);
+	if (page)
+		info.page_private = READ_ONCE(page->private);
+	put_online_mems();
+	return info;
+}
+
+/**
  * kho_page_has_error - a page has a hardware error, restored or not
  * @pfn: page frame number of the page, which is marked as poisoned
  *

@@ -60,6 +60,7 @@ static int kho_forward_locked(struct page *page, unsigned int order,
 	    info.page_private)
 		return -ENOENT;
 	err = kho_map_lock_and_add(page_to_pfn(page), order, type, _RET_IP_);
+	/* Not the old stamp: a page may have got an error meanwhile. */
 	if (err)
 		kho_unclaim(page);
 	return err;
@@ -198,14 +199,8 @@ void kho_forward_poisoned(struct page *page, union kho_page_info info)
 
 static bool kho_page_forwarded(unsigned long pfn)
 {
-	union kho_page_info info = {};
-	struct page *page;
+	const union kho_page_info info = kho_read_stamp(pfn);
 
-	get_online_mems();
-	page = pfn_to_online_page(pfn);
-	if (page)
-		info.page_private = READ_ONCE(page->private);
-	put_online_mems();
 	return info.magic == KHO_PAGE_FORWARDED ||
 	       info.magic == KHO_PAGE_CLAIMED_FORWARDED;
 }

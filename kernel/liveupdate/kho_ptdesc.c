@@ -167,6 +167,10 @@ struct ptdesc *kho_ptdesc_restore_noprof(phys_addr_t phys)
 		info.magic = KHO_PAGE_CLAIMED;
 		set_page_private(page, info.page_private);
 		kho_unclaim(page);
+		/*
+		 * kho_prep_claimed() has ended that. If there is no memory for it now,
+		 * the table is only unclaimed.
+		 */
 		if (forwarded)
 			kho_forward(phys, info.order, info.type);
 		return ERR_PTR(-ENOMEM);

@@ -137,7 +137,7 @@ int kho_release(struct kho_unclaimed *u, phys_addr_t phys, unsigned int order,
 
 	if (type == KHO_MEMDESC_IOPTDESC_SHARED) {
 		nr = iommu_release_parts(phys);
-		u->objects.objects += nr;
+		u->objects += nr;
 		if (nr)
 			return 1;
 	}

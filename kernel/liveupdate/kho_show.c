@@ -16,7 +16,6 @@
 #include <linux/debugfs.h>
 #include <linux/jiffies.h>
 #include <linux/kho_radix_tree.h>
-#include <linux/memory_hotplug.h>
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 
@@ -38,15 +37,8 @@ static const char *const kho_fate_names[KHO_NR_FATES] = {
 static enum kho_fate kho_fate(unsigned long pfn, unsigned int order,
 			      unsigned int type)
 {
-	union kho_page_info info = { };
-	struct page *page;
+	const union kho_page_info info = kho_read_stamp(pfn);
 
-	/* What was restored may be free, offline and gone by now. */
-	get_online_mems();
-	page = pfn_to_online_page(pfn);
-	if (page)
-		info.page_private = READ_ONCE(page->private);
-	put_online_mems();
 	if (info.type != type || info.order != order)
 		return KHO_FATE_RESTORED;
 	/*

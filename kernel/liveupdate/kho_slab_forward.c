@@ -54,18 +54,18 @@ static unsigned int kho_slab_forward_bits(struct kho_slab_record *rec,
 /**
  * kho_slab_forward - Forward the objects of a slab that nobody has restored
  * @phys: Physical address of the slab.
- * @sum: The objects and their bytes are added here.
+ * @objects: The number of objects is added here.
  *
  * Context: Process context, may sleep. After kho_slab_know_unclaimed().
  * Return: 0; %-ENOENT if none is left; %-EHWPOISON if the slab has a hardware error;
  *	%-EOPNOTSUPP, %-ENOMEM, or another error of kho_slab_forward_record(). After
  *	an error nothing has changed.
  */
-int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum)
+int kho_slab_forward(phys_addr_t phys, unsigned long *objects)
 {
 	struct kho_slab_record *rec;
 	struct kho_old_slab *old;
-	unsigned int nofs, nr;
+	unsigned int nofs;
 	int err;
 
 	err = kho_slab_new_root();
@@ -84,7 +84,10 @@ int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum)
 	if (kho_slab_in_poisoned(old))
 		return -EHWPOISON;
 
-	/* Restoring without a lock must have ended before the bits are read. */
+	/*
+	 * Restoring without a lock must have ended before the bits are read. Mostly
+	 * kho_slab_close() has seen to that, for all slabs at once.
+	 */
 	if (old->open_to != KHO_SLAB_CLOSED) {
 		WRITE_ONCE(old->open_to, KHO_SLAB_CLOSED);
 		synchronize_rcu();
@@ -100,9 +103,7 @@ int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum)
 		return PTR_ERR(rec);
 	/* From here on each restore calls kho_slab_forward_undo(). */
 	old->forwarded = true;
-	nr = kho_slab_forward_bits(rec, old);
-	sum->objects += nr;
-	sum->bytes += (u64)nr * old->rec.object_size;
+	*objects += kho_slab_forward_bits(rec, old);
 	return 0;
 }
 

@@ -26,6 +26,7 @@
 #include <trace/events/kho.h>
 
 #include "kho_slab.h"
+#include "kho_unclaimed.h"
 
 /* Old slabs that a cache has adopted. Protected by kho_slab_in.mutex. */
 static LIST_HEAD(kho_slab_adopted);
@@ -241,6 +242,24 @@ static int kho_slab_in_adopt(struct kho_old_slab *old,
 	old->cache = cache;
 	list_add(&old->adopted, &kho_slab_adopted);
 	return 0;
+}
+
+/**
+ * kho_slab_close - Let each restore of an object take the mutex
+ *
+ * A slab that is closed is opened again by the next object that is restored from it.
+ *
+ * Context: Process context, may sleep.
+ */
+void kho_slab_close(void)
+{
+	struct kho_old_slab *old;
+
+	scoped_guard(mutex, &kho_slab_in.mutex) {
+		list_for_each_entry(old, &kho_slab_adopted, adopted)
+			WRITE_ONCE(old->open_to, KHO_SLAB_CLOSED);
+	}
+	synchronize_rcu();
 }
 
 /**

@@ -122,7 +122,7 @@ static int kho_slab_claim_good(struct kho_old_slab *old)
 /**
  * kho_slab_release - Free the objects of a slab that nobody has restored
  * @phys: Physical address of the slab.
- * @sum: What was freed of a slab in use is added here.
+ * @objects: The number of objects that were freed of a slab in use is added here.
  *
  * If nothing of the slab was restored, its pages go to the page allocator.
  *
@@ -132,13 +132,12 @@ static int kho_slab_claim_good(struct kho_old_slab *old)
  *	%-EHWPOISON if the slab has a hardware error; or another error of
  *	kho_claim().
  */
-int kho_slab_release(phys_addr_t phys, struct kho_slab_sum *sum)
+int kho_slab_release(phys_addr_t phys, unsigned long *objects)
 {
 	struct kho_old_slab *old;
 	unsigned int idx, nr = 0;
 	struct kmem_cache *cache;
 	bool used, last = false;
-	size_t size;
 	void *obj;
 	int err;
 
@@ -152,7 +151,6 @@ int kho_slab_release(phys_addr_t phys, struct kho_slab_sum *sum)
 		return err;
 
 	cache = old->cache;
-	size = old->rec.object_size;
 	for_each_set_bit(idx, (unsigned long *)old->rec.bitmap, old->rec.objects) {
 		int left = kho_slab_in_take(old, idx);
 
@@ -176,7 +174,6 @@ int kho_slab_release(phys_addr_t phys, struct kho_slab_sum *sum)
 		return 0;
 	if (!nr)
 		return -ENOENT;
-	sum->objects += nr;
-	sum->bytes += (u64)nr * size;
+	*objects += nr;
 	return 1;
 }

@@ -154,7 +154,7 @@ static int kho_unclaimed_walk(struct kho_unclaimed *u)
 		}
 	}
 
-	if (u->pieces || u->objects.objects)
+	if (u->pieces || u->objects)
 		return 0;
 	if (u->refused)
 		return u->err;
@@ -229,28 +229,30 @@ static int kho_unclaimed_do(struct kho_unclaimed *u)
 	err = kho_unclaimed_find_blobs(u);
 	if (err)
 		return err;
+	if (u->forward)
+		kho_slab_close();
 	err = kho_unclaimed_walk(u);
 	if (u->forward) {
 		kho_forward_subtrees(u);
 		u->refused += kho_slab_forward_copies();
 		pr_info("%s forwarded %lu pieces, %llu KiB, %lu slab objects and %lu subtrees; not forwarded: %lu with hardware errors, %lu subtrees, %lu others\n",
 			current->comm, u->pieces, (u64)u->pages << (PAGE_SHIFT - 10),
-			u->objects.objects, u->subtrees, u->bad, u->subtrees_left,
+			u->objects, u->subtrees, u->bad, u->subtrees_left,
 			u->refused);
 	} else {
 		kho_slab_release_copies();
 		pr_info("%s released %lu pieces, %llu KiB, and %lu slab objects or tables of pages in use; kept: %lu with hardware errors, %lu with subtrees, %lu others\n",
 			current->comm, u->pieces, (u64)u->pages << (PAGE_SHIFT - 10),
-			u->objects.objects, u->bad, u->subtrees, u->refused);
+			u->objects, u->bad, u->subtrees, u->refused);
 	}
 	kvfree(u->blobs);
 	return err;
 }
 
-static ssize_t kho_unclaimed_write(const char __user *ubuf, size_t count,
-				   bool forward)
+static ssize_t kho_unclaimed_write(struct file *file, const char __user *ubuf,
+				   size_t count, loff_t *ppos)
 {
-	struct kho_unclaimed u = { .forward = forward };
+	struct kho_unclaimed u = { .forward = file->private_data };
 	char what[64];
 	int err;
 
@@ -267,29 +269,10 @@ static ssize_t kho_unclaimed_write(const char __user *ubuf, size_t count,
 	return err ?: count;
 }
 
-static ssize_t kho_release_write(struct file *file, const char __user *ubuf,
-				 size_t count, loff_t *ppos)
-{
-	return kho_unclaimed_write(ubuf, count, false);
-}
-
-static ssize_t kho_forward_write(struct file *file, const char __user *ubuf,
-				 size_t count, loff_t *ppos)
-{
-	return kho_unclaimed_write(ubuf, count, true);
-}
-
-static const struct file_operations kho_release_fops = {
+static const struct file_operations kho_unclaimed_fops = {
 	.owner	= THIS_MODULE,
 	.open	= simple_open,
-	.write	= kho_release_write,
-	.llseek	= noop_llseek,
-};
-
-static const struct file_operations kho_forward_fops = {
-	.owner	= THIS_MODULE,
-	.open	= simple_open,
-	.write	= kho_forward_write,
+	.write	= kho_unclaimed_write,
 	.llseek	= noop_llseek,
 };
 
@@ -301,6 +284,7 @@ static const struct file_operations kho_forward_fops = {
  */
 void __init kho_unclaimed_init(struct dentry *dir)
 {
-	debugfs_create_file("release", 0200, dir, NULL, &kho_release_fops);
-	debugfs_create_file("forward", 0200, dir, NULL, &kho_forward_fops);
+	/* Private data other than NULL stands for forwarding. */
+	debugfs_create_file("release", 0200, dir, NULL, &kho_unclaimed_fops);
+	debugfs_create_file("forward", 0200, dir, (void *)1, &kho_unclaimed_fops);
 }

@@ -26,7 +26,7 @@ struct kho_unclaimed {
 	phys_addr_t last;	/* the last byte */
 	unsigned long pieces;
 	unsigned long pages;
-	struct kho_slab_sum objects; /* of slabs in use, and small tables */
+	unsigned long objects;	/* of slabs in use, and tables of pages in use */
 	unsigned long bad;	/* pieces left alone: hardware errors */
 	/* Release: pieces left alone, because subtrees lie there. Forward: subtrees. */
 	unsigned long subtrees;
@@ -49,11 +49,14 @@ void kho_forward_subtrees(struct kho_unclaimed *u);
 
 /* kho_slab_unclaimed.c */
 int kho_slab_know_unclaimed(void);
-int kho_slab_release(phys_addr_t phys, struct kho_slab_sum *sum);
+int kho_slab_release(phys_addr_t phys, unsigned long *objects);
 void kho_slab_release_copies(void);
 
+/* kho_slab_restore.c */
+void kho_slab_close(void);
+
 /* kho_slab_forward.c */
-int kho_slab_forward(phys_addr_t phys, struct kho_slab_sum *sum);
+int kho_slab_forward(phys_addr_t phys, unsigned long *objects);
 unsigned int kho_slab_forward_copies(void);
 
 #endif /* _KHO_UNCLAIMED_H */

@@ -7,6 +7,7 @@
 #include <kunit/test.h>
 
 #include <linux/array_size.h>
+#include <linux/kho/abi/formats.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho/abi/memdesc.h>
 #include <linux/mm.h>
@@ -42,6 +43,9 @@ static void wire_key(struct kunit *test)
 			       KHO_BITMAP_SIZE_LOG2;
 
 	KUNIT_EXPECT_STREQ(test, "kho-v5", KHO_FDT_COMPATIBLE);
+	/* What the image says must be what kho_populate() reads. */
+	KUNIT_EXPECT_NOT_NULL(test, strstr(KHO_FORMATS_READ, KHO_FDT_COMPATIBLE));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(KHO_FORMATS_READ, KHO_FDT_COMPATIBLE_V4));
 	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_BITS, 6);
 	KUNIT_EXPECT_EQ(test, KHO_MEMDESC_SHIFT, 65 - PAGE_SHIFT);
 
