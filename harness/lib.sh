@@ -271,19 +271,23 @@ guest_for() {
 
 # One number for BASE-COMMIT and everything that the series is made of.
 series_hash() {
-	local line name lines
+	local line lines files=()
 	mapfile -t lines < <(read_series)
+	for line in ${lines[0]+"${lines[@]}"}; do
+		case $line in
+		S*) continue ;;
+		P*) line=patches/${line#* } ;;
+		*)  line=${line#* } ;;
+		esac
+		[ -f "$top/$line" ] || die "patches/series has $line, which does not exist"
+		files+=("$line")
+	done
 	{
 		echo "$1" "${lines[@]+"${lines[@]}"}"
-		for line in ${lines[0]+"${lines[@]}"}; do
-			name=${line#* }
-			case $line in
-			S*) continue ;;
-			P*) name=patches/$name ;;
-			esac
-			[ -f "$top/$name" ] || die "patches/series has $name, which does not exist"
-			stat -c "%A %s" "$top/$name"
-			cat "$top/$name"
-		done
+		hashed "${files[@]+"${files[@]}"}"
 	} | sha256sum | cut -d ' ' -f 1
+}
+# What makes files what they are. One process for all: there are hundreds.
+hashed() {	# FILE...
+	(cd "$top" && { [ $# -eq 0 ] || { stat -c "%A %s" "$@" && cat "$@"; }; })
 }
