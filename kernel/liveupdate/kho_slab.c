@@ -138,7 +138,9 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 
 	/* Pairs with smp_store_release() in kho_slab_new_root(). */
 	if (unlikely(!smp_load_acquire(&kho_slab_out.root))) {
+		nofs = memalloc_nofs_save();
 		err = kho_slab_new_root();
+		memalloc_nofs_restore(nofs);
 		if (err)
 			return err;
 	}
