@@ -2,7 +2,7 @@
 # Entry points; each one is the script of its name. "make help" lists them.
 
 SHELL := /bin/bash
-vars := KDIR ARCH ACCEL JOBS V O DEBUG FORCE DAY KEEP SET FROM VERSION
+vars := KDIR ARCH ACCEL JOBS V O DEBUG FORCE DAY KEEP SET FROM VERSION MODULE WORDS
 export $(vars)
 
 .PHONY: help run demo dma shell test configs sets bench memfd scale size tree stock refresh series check bisect fetch deps clean distclean
@@ -41,6 +41,8 @@ help:
 	echo '  O=folder             where everything is built, default build'
 	echo '  DAY=n                test: the rows of harness/kernels/matrix of that day'
 	echo '  DEBUG=gdb            run: the guest waits for gdb on port 1234'
+	echo '  MODULE=folder        shell: build your kernel module, and put it into /test'
+	echo '  WORDS=words          shell: for the command lines of the kernels'
 	echo '  KEEP=1               configs: keep what was built'
 	echo '  FORCE=1              tree, clean: drop work that is not in patches/'
 	echo '  SET=name             series: only this set, a folder of patches/'

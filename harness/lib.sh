@@ -84,6 +84,14 @@ if [ -n "$KDIR" ]; then
 	esac
 fi
 
+# For "make shell".
+MODULE=${MODULE:-} WORDS=${WORDS:-}
+if [ -n "$MODULE" ]; then
+	[ -f "$MODULE/Makefile" ] || [ -f "$MODULE/Kbuild" ] ||
+		die "MODULE=$MODULE: give a folder with a Makefile or Kbuild for a kernel module"
+	MODULE=$(realpath "$MODULE")
+fi
+
 # For the mails: one set of patches/, who mails it, and as which version.
 SET=${SET:-} FROM=${FROM:-} VERSION=${VERSION:-1}
 case $SET in
@@ -203,6 +211,19 @@ kmake() {
 	local src=$1 dir=$2
 	shift 2
 	make -C "$src" O="$dir" ARCH="$ARCH" CROSS_COMPILE="$cross" ${llvm:+"LLVM=$llvm"} LOCALVERSION= "$@"
+}
+
+# build_module SOURCE BUILD FOLDER OUT [VARIABLE=VALUE...]: the modules of FOLDER, for the
+# kernel in BUILD. They go to OUT, and what make says to OUT.log. The kernel was built
+# without modules: it has no Module.symvers.
+build_module() {
+	local src=$1 dir=$2 folder=$3 out=$4
+	shift 4
+	mkdir -p "$out"
+	{ kmake "$src" "$dir" modules_prepare &&
+	  kmake "$src" "$dir" M="$folder" MO="$out" \
+		KBUILD_EXTRA_SYMBOLS="$dir/vmlinux.symvers" "$@" modules; } >"$out.log" 2>&1 ||
+		die "cannot build ${folder#"$top/"}: see $out.log"
 }
 
 # matrix_row NAME: is there such a row in harness/kernels/matrix? Sets row_arch,
