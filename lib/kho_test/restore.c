@@ -41,6 +41,9 @@ static void kmt_bad_addresses(void)
 			continue;
 		if (kmt_in_slab(&obj))
 			continue;
+		/* This kernel does not have folios of hugetlb. */
+		if (!type->ops->count)
+			continue;
 		kmt_expect_error(&obj, "memory never preserved", -ENOENT, -ENOENT,
 				 kmt_restore(&obj, page_to_phys(page)));
 		kmt_expect_error(&obj, "address beyond memory", -ENOENT, -EINVAL,
