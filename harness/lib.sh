@@ -308,7 +308,7 @@ series_hash() {
 		hashed "${files[@]+"${files[@]}"}"
 	} | sha256sum | cut -d ' ' -f 1
 }
-# What makes files what they are. One process for all: there are hundreds.
+# Modes, sizes and contents. One process each for all files: there are hundreds.
 hashed() {	# FILE...
 	(cd "$top" && { [ $# -eq 0 ] || { stat -c "%A %s" "$@" && cat "$@"; }; })
 }
