@@ -138,9 +138,7 @@ static int __kho_slab_preserve(const struct kmem_cache *s, const void *obj)
 
 	/* Pairs with smp_store_release() in kho_slab_new_root(). */
 	if (unlikely(!smp_load_acquire(&kho_slab_out.root))) {
-		nofs = memalloc_nofs_save();
 		err = kho_slab_new_root();
-		memalloc_nofs_restore(nofs);
 		if (err)
 			return err;
 	}
@@ -232,7 +230,8 @@ refuse:
  * that slab can be preserved. If the slab stays, the next object that is allocated
  * at this place counts as preserved.
  *
- * Context: Process context, may sleep. Allocates with %GFP_NOFS.
+ * Context: Process context, may sleep. Allocates with %GFP_NOFS. The
+ *	first call adds a subtree, and allocates with %GFP_KERNEL.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
  *	is not the start of an object, is known to be free, or comes from a cache
  *	with a constructor; %-EOPNOTSUPP if its cache is %SLAB_TYPESAFE_BY_RCU;
@@ -274,7 +273,8 @@ EXPORT_SYMBOL_GPL(kho_slab_unpreserve);
  * your cache may be merged, and your objects may be different in the next kernel,
  * put something into the object that tells, like a version.
  *
- * Context: Process context, may sleep. Allocates with %GFP_NOFS.
+ * Context: Process context, may sleep. Allocates with %GFP_NOFS. The
+ *	first call adds a subtree, and allocates with %GFP_KERNEL.
  * Return: 0, or an error as listed in "Typed kexec handover". %-EINVAL if @obj
  *	is not the start of an object of @cache, or is known to be free;
  *	%-EOPNOTSUPP if @cache is %SLAB_TYPESAFE_BY_RCU.

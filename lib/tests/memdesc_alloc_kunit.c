@@ -215,7 +215,7 @@ static void memdesc_test_encode(struct kunit *test)
 {
 	const struct type_param *p = test->param_value;
 	memdesc_t md = test_memdesc(p->type);
-	struct page *page = virt_to_page(test->priv);
+	struct page *page = ZERO_PAGE(0);
 
 	KUNIT_EXPECT_EQ(test, p - types, p->type);
 	KUNIT_EXPECT_EQ(test, memdesc_type(md), p->type);
@@ -456,7 +456,7 @@ static void memdesc_test_slab_state(struct kunit *test)
  */
 static void memdesc_test_not_null(struct kunit *test)
 {
-	struct folio *folio = (struct folio *)virt_to_page(test->priv);
+	struct folio *folio = (struct folio *)ZERO_PAGE(0);
 	struct ptdesc *ptdesc = OWN_PTDESC ? NULL : (struct ptdesc *)folio;
 	const memdesc_t wrong[] = {
 		MEMDESC_TYPE_FOLIO(folio),
@@ -694,18 +694,6 @@ static void memdesc_test_netmem(struct kunit *test)
 #endif
 }
 
-static int memdesc_test_init(struct kunit *test)
-{
-	/* Only to have a struct page of allocated memory at hand. */
-	test->priv = (void *)__get_free_page(GFP_KERNEL);
-	return test->priv ? 0 : -ENOMEM;
-}
-
-static void memdesc_test_exit(struct kunit *test)
-{
-	free_page((unsigned long)test->priv);
-}
-
 static struct kunit_case memdesc_alloc_cases[] = {
 	KUNIT_CASE_PARAM(memdesc_test_encode, types_gen_params),
 	KUNIT_CASE_PARAM(memdesc_test_alloc_free, offered_gen_params),
@@ -730,8 +718,6 @@ static struct kunit_case memdesc_alloc_cases[] = {
 
 static struct kunit_suite memdesc_alloc_suite = {
 	.name = "memdesc_alloc",
-	.init = memdesc_test_init,
-	.exit = memdesc_test_exit,
 	.test_cases = memdesc_alloc_cases,
 };
 

@@ -17,7 +17,7 @@
 /* Each macro makes the type that it is named after, from the right pointer. */
 static void memdesc_value_make(struct kunit *test)
 {
-	struct page *page = virt_to_page(test->priv);
+	struct page *page = ZERO_PAGE(0);
 	struct folio *folio = (struct folio *)page;
 	struct slab *slab = (struct slab *)page;
 	struct ptdesc *ptdesc = (struct ptdesc *)page;
@@ -48,7 +48,7 @@ static void memdesc_value_make(struct kunit *test)
 /* Each accessor takes only the type that it is named after. */
 static void memdesc_value_accessor(struct kunit *test)
 {
-	struct page *page = virt_to_page(test->priv);
+	struct page *page = ZERO_PAGE(0);
 
 #define TEST_ACCESSOR(accessor, own)					\
 	do {								\
@@ -137,18 +137,6 @@ static void memdesc_value_found(struct kunit *test)
 	kfree(mem);
 }
 
-static int memdesc_value_init(struct kunit *test)
-{
-	/* Only to have a struct page of allocated memory at hand. */
-	test->priv = (void *)__get_free_page(GFP_KERNEL);
-	return test->priv ? 0 : -ENOMEM;
-}
-
-static void memdesc_value_exit(struct kunit *test)
-{
-	free_page((unsigned long)test->priv);
-}
-
 static struct kunit_case memdesc_value_cases[] = {
 	KUNIT_CASE(memdesc_value_make),
 	KUNIT_CASE(memdesc_value_accessor),
@@ -158,8 +146,6 @@ static struct kunit_case memdesc_value_cases[] = {
 
 static struct kunit_suite memdesc_value_suite = {
 	.name = "memdesc_value",
-	.init = memdesc_value_init,
-	.exit = memdesc_value_exit,
 	.test_cases = memdesc_value_cases,
 };
 
