@@ -23,7 +23,7 @@
  * @rmappable: folio_add_*_rmap_*() may map large allocations
  * @own: the descriptor does not overlay struct page but comes from a cache; its
  *       first fields are those of struct memdesc_own, and the type is frozen
- * @not_offered: functions outside mm/ refuse to allocate the type, because only
+ * @not_offered: the exported functions refuse to allocate the type, because only
  *               one allocator can do all that belongs to it: set all fields of a
  *               slab's pages, map the pages of vmalloc() and of percpu memory
  */

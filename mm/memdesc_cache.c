@@ -7,9 +7,8 @@
  * Held pages, those of the descriptors on the lists, are free memory that can
  * be reclaimed at any time. They look like pages on the page allocator's
  * per-CPU lists: refcount 0, no page type, not in the buddy allocator. Larger
- * ones stay compound. So a lookup does not find the former type, memory failure
- * and readers of page flags see a page that they must leave alone, and a
- * handover refuses the pages.
+ * ones stay compound. So a lookup does not find the former type, and memory failure
+ * and readers of page flags see a page that they must leave alone.
  *
  * See Documentation/mm/memdesc.rst.
  */

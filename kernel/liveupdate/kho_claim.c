@@ -12,6 +12,9 @@
 
 #include "kho_claim.h"
 
+/* Has memory been claimed since kho_unclaimed_pages() counted what is unclaimed? */
+bool kho_unclaimed_stale = true;
+
 /**
  * kho_init_deferred - initialise struct pages that the boot has not reached yet
  * @pfn: page frame number of the first page
@@ -481,7 +484,7 @@ noinline void kho_schedule_reserves(void)
  * The pages can lie on other nodes than in the kernel that preserved them, and
  * on several ones.
  *
- * Context: Any; the memory is claimed.
+ * Context: Process context, may sleep. The memory is claimed.
  */
 noinline void kho_account_split(struct page *page, unsigned long nr_pages)
 {
@@ -508,7 +511,7 @@ noinline void kho_account_split(struct page *page, unsigned long nr_pages)
  * @type: their type
  * @order: as it was preserved
  *
- * Context: Any; after kho_prep_claimed().
+ * Context: Process context, may sleep. After kho_prep_claimed().
  */
 void kho_account_claimed(struct page *page, enum kho_memdesc type,
 			 unsigned int order)

@@ -53,9 +53,6 @@ struct kho_intake {
 
 static struct kho_intake kho_intake __initdata;
 
-/* See the head of this file. Does not change once the page allocator is up. */
-struct kho_kept kho_kept;
-
 static void __init kho_intake_drop(struct kho_intake *in, const char *what,
 				   unsigned long val, const char *why)
 {
@@ -583,17 +580,6 @@ static void __init kho_intake_settle_kept(struct kho_intake *in)
 	if (kho_kept.entries)
 		pr_err("preserved memory map: %lu entries of %lu pages are kept, but cannot be restored by this kernel\n",
 		       kho_kept.entries, kho_kept.pages);
-}
-
-/**
- * kho_kept_forget - forget which memory is kept
- *
- * Context: Early boot, when the handover as a whole cannot be used.
- */
-void __init kho_kept_forget(void)
-{
-	kho_radix_destroy_tree(&kho_kept.tree);
-	memset(&kho_kept, 0, sizeof(kho_kept));
 }
 
 static void __init kho_intake_forget(void)

@@ -61,6 +61,9 @@ static void kho_free_window(unsigned long i)
 	kfree_rcu(window, rcu);
 }
 
+/* While kho_map_reserve() has any, nothing of the map is freed. */
+atomic_t kho_map_reservations = ATOMIC_INIT(0);
+
 /* Free windows and nodes of the map that have become empty. */
 static void kho_trim_work_fn(struct work_struct *work)
 {

@@ -50,8 +50,8 @@ EXPORT_SYMBOL_GPL(kho_ptdesc_preserve);
  * kho_ptdesc_preserve_nowait - preserve a page table without sleeping
  * @pt: as for kho_ptdesc_preserve()
  *
- * For tables that a spinlock protects, such as those of a guest, which are under the
- * mmu_lock. See kho_map_reserve().
+ * For tables with a struct ptdesc that a spinlock protects. The tables of a KVM guest
+ * are bare pages: see kho_preserve_page_desc_nowait(), and kho_map_reserve().
  *
  * Context: As kho_preserve_page_desc_nowait().
  * Return: As kho_ptdesc_preserve(), and %-EAGAIN if the place is not reserved for a

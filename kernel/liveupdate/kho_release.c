@@ -23,6 +23,29 @@
  * lies, before it restores anything. debugfs shows the subtrees, too. So they stay,
  * also those whose driver never comes.
  */
+/**
+ * kho_unclaimed_check_stamp - kho_check_stamp() for memory that may be gone
+ * @phys: physical address of the memory
+ * @order: its order
+ * @type: its type
+ *
+ * Memory with a stamp does not go offline.
+ *
+ * Context: Process context, may sleep.
+ * Return: As kho_check_stamp().
+ */
+int kho_unclaimed_check_stamp(phys_addr_t phys, unsigned int order,
+			      enum kho_memdesc type)
+{
+	int err;
+
+	/* What was restored may be free, offline and gone by now. */
+	get_online_mems();
+	err = kho_check_stamp(phys, order, type);
+	put_online_mems();
+	return err;
+}
+
 static bool kho_release_has_blob(const struct kho_unclaimed *u, phys_addr_t start,
 				 phys_addr_t last)
 {

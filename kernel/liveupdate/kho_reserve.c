@@ -19,9 +19,6 @@
 #include "kho_map.h"
 #include "kho_trace.h"
 
-/* While there are any, nothing of the map is freed. */
-atomic_t kho_map_reservations = ATOMIC_INIT(0);
-
 /* Make what one window needs. Nothing can be preserved in a window that is covered. */
 static int kho_reserve_window(unsigned long pfn, unsigned int order,
 			      enum kho_memdesc type)

@@ -90,28 +90,13 @@ static void kho_sum_unclaimed(struct kho_sum *left, struct kho_slab_sum *objects
  * of each preservation.
  */
 static struct {
-	struct mutex lock;		/* protects all members but @stale */
-	bool stale;
+	struct mutex lock;		/* protects all members */
 	unsigned long next;		/* not counted again before, in jiffies */
 	unsigned long pages;
 } kho_unclaimed = {
 	.lock = __MUTEX_INITIALIZER(kho_unclaimed.lock),
-	.stale = true,
 	.next = INITIAL_JIFFIES,
 };
-
-/**
- * kho_unclaimed_changed - have unclaimed memory counted anew
- *
- * Restoring memory does not call this, but has kho_reserves_work_fn() do so a moment
- * later.
- *
- * Context: Any.
- */
-void kho_unclaimed_changed(void)
-{
-	WRITE_ONCE(kho_unclaimed.stale, true);
-}
 
 /**
  * kho_unclaimed_pages - how many pages has nobody restored
@@ -126,7 +111,7 @@ unsigned long kho_unclaimed_pages(void)
 
 	guard(mutex)(&kho_unclaimed.lock);
 	if (time_before(jiffies, kho_unclaimed.next) ||
-	    !xchg(&kho_unclaimed.stale, false))
+	    !xchg(&kho_unclaimed_stale, false))
 		return kho_unclaimed.pages;
 
 	kho_sum_unclaimed(left, NULL);

@@ -152,6 +152,8 @@ struct kho_slab_record *kho_slab_no_record(struct slab *slab, long err,
 struct kho_slab_record *
 kho_slab_forward_record(const struct kho_slab_record *old);
 bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx);
+struct kho_old_slab;
+void kho_slab_forward_undo(const struct kho_old_slab *old, unsigned int idx);
 int __cold kho_slab_refuse_obj(int err, const char *verb, const void *obj,
 			       const char *why);
 
@@ -314,11 +316,5 @@ int kho_slab_in_take(struct kho_old_slab *old, unsigned int idx);
 void kho_slab_in_free(struct kho_old_slab *old);
 void kho_slab_in_done(struct kho_old_slab *old);
 struct kho_old_slab *kho_slab_in_left(phys_addr_t phys);
-#ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
-void kho_slab_forward_undo(const struct kho_old_slab *old, unsigned int idx);
-#else
-static inline void kho_slab_forward_undo(const struct kho_old_slab *old,
-					 unsigned int idx) { }
-#endif
 
 #endif /* LINUX_KHO_SLAB_H */

@@ -108,22 +108,6 @@ int kho_slab_forward(phys_addr_t phys, unsigned long *objects)
 }
 
 /**
- * kho_slab_forward_undo - Do not hand an object over, because it is restored
- * @old: Its slab, which is forwarded.
- * @idx: The number of the object.
- *
- * Context: Process context, under kho_slab_in.mutex. Does not allocate.
- */
-void kho_slab_forward_undo(const struct kho_old_slab *old, unsigned int idx)
-{
-	guard(mutex)(&kho_slab_out.lock);
-	kho_slab_clear_bit(kho_pfn_map_find(&kho_slab_out.slabs,
-					    PHYS_PFN(old->rec.phys)), idx);
-	/* kho_slab_same() must not find a slab without a cache. */
-	kho_slab_out.last = NULL;
-}
-
-/**
  * kho_slab_forward_copies - Forward the notes of copies that are forwarded
  *
  * Context: Process context, may sleep.

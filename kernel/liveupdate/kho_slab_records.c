@@ -448,3 +448,19 @@ bool kho_slab_clear_bit(struct kho_slab_record *rec, unsigned int idx)
 		kho_slab_free_record(rec);
 	return true;
 }
+
+/**
+ * kho_slab_forward_undo - Do not hand an object over, because it is restored
+ * @old: Its slab, which is forwarded.
+ * @idx: The number of the object.
+ *
+ * Context: Process context, under kho_slab_in.mutex. Does not allocate.
+ */
+void kho_slab_forward_undo(const struct kho_old_slab *old, unsigned int idx)
+{
+	guard(mutex)(&kho_slab_out.lock);
+	kho_slab_clear_bit(kho_pfn_map_find(&kho_slab_out.slabs,
+					    PHYS_PFN(old->rec.phys)), idx);
+	/* kho_slab_same() must not find a slab without a cache. */
+	kho_slab_out.last = NULL;
+}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much is preserved: by type, for the log and for debugfs, and in all, for
- * /proc/meminfo.
+ * How much is preserved, by type, for the log and for debugfs.
  */
 
 #define pr_fmt(fmt) "KHO: " fmt
@@ -10,7 +9,6 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho_radix_tree.h>
 #include <linux/printk.h>
-#include <linux/seq_file.h>
 #include <linux/string_helpers.h>
 
 #include "kexec_handover_internal.h"
@@ -88,30 +86,4 @@ void kho_log_departure(void)
 	kho_map_lock();
 	kho_sum_log(kho_out.radix_tree.root, "handing over");
 	kho_map_unlock();
-}
-
-/**
- * kho_report_meminfo - the lines of KHO in /proc/meminfo
- * @m: where to write them
- *
- * Nothing is written where KHO is off.
- *
- * Context: Process context, may sleep.
- */
-void kho_report_meminfo(struct seq_file *m)
-{
-	unsigned long pages;
-
-	if (!kho_out.radix_tree.root)
-		return;
-
-	kho_map_lock();
-	pages = kho_map_pages();
-	kho_map_unlock();
-	seq_printf(m, "KhoPreserved:   %8lu kB\n", pages << (PAGE_SHIFT - 10));
-#ifdef CONFIG_KEXEC_HANDOVER_DEBUGFS
-	if (kho_in_map)
-		seq_printf(m, "KhoUnclaimed:   %8lu kB\n",
-			   kho_unclaimed_pages() << (PAGE_SHIFT - 10));
-#endif
 }

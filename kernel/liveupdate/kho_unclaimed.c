@@ -25,29 +25,6 @@
 #include "kho_unclaimed.h"
 #include "luo_internal.h"
 
-/**
- * kho_unclaimed_check_stamp - kho_check_stamp() for memory that may be gone
- * @phys: physical address of the memory
- * @order: its order
- * @type: its type
- *
- * Memory with a stamp does not go offline.
- *
- * Context: Process context, may sleep.
- * Return: As kho_check_stamp().
- */
-int kho_unclaimed_check_stamp(phys_addr_t phys, unsigned int order,
-			      enum kho_memdesc type)
-{
-	int err;
-
-	/* What was restored may be free, offline and gone by now. */
-	get_online_mems();
-	err = kho_check_stamp(phys, order, type);
-	put_online_mems();
-	return err;
-}
-
 /* Where the subtrees of the previous kernel lie. The caller frees u->blobs. */
 static int kho_unclaimed_find_blobs(struct kho_unclaimed *u)
 {

@@ -6,9 +6,9 @@
  * what the kernel before it has preserved. The last kernel then frees everything,
  * the others preserve some of the memory again, and new memory besides.
  *
- * lib/test_kho_memdesc.c does the work and is driven through debugfs. The result
- * is one KTAP line for each type. It goes to the kernel log, because no kernel
- * message can land in the middle of such a line.
+ * The module test_kho_memdesc (lib/kho_test/) does the work and is driven through
+ * debugfs. The result is one KTAP line for each type. It goes to the kernel log,
+ * because no kernel message can land in the middle of such a line.
  */
 
 #include <errno.h>

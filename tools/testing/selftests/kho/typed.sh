@@ -4,8 +4,8 @@
 # Hand memory of every type over from one kernel to the next, through several
 # kernels, in QEMU. Needs a kernel tree, a compiler and QEMU.
 #
-# The script builds a kernel with lib/test_kho_memdesc.c, and an initrd with
-# typed.c as init. Each kernel executes the next one by kexec. The result is a
+# The script builds a kernel with test_kho_memdesc (lib/kho_test/), and an initrd
+# with typed.c as init. Each kernel executes the next one by kexec. The result is a
 # KTAP line for each type: whether each kernel has restored what the kernel before
 # it has preserved, with its contents and its state, and whether the memory could
 # be freed.
